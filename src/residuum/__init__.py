@@ -1,0 +1,92 @@
+"""residuum: the residual-network workbench.
+
+    import residuum
+
+    net = residuum.net("resnet20")                       # an untrained torch.nn.Module
+    run = residuum.train("resnet20", "digits")           # a Run directory
+    run.classifier().predict("image.png")
+    finding = residuum.reproduce("degradation")          # a Finding, with its page
+
+The public names are those of `__all__`, and every net of the catalog as a function: `residuum.resnet50(weights=None)`. They
+are imported when first used: `import residuum` itself loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from residuum.classifier import Classifier, Prediction
+    from residuum.data.open import open_dataset
+    from residuum.data.source import Dataset
+    from residuum.errors import ResiduumError
+    from residuum.evaluation import Metrics
+    from residuum.experiments.claims import reproduce
+    from residuum.nets.catalog import net
+    from residuum.records.finding import Finding, Verdict
+    from residuum.references import load
+    from residuum.run import Run
+    from residuum.training.recipe import Execution, Recipe
+    from residuum.training.recipes import recipe
+    from residuum.training.start import resume, train
+
+_HOMES = {
+    "Classifier": "residuum.classifier",
+    "Dataset": "residuum.data.source",
+    "Execution": "residuum.training.recipe",
+    "Finding": "residuum.records.finding",
+    "Metrics": "residuum.evaluation",
+    "Prediction": "residuum.classifier",
+    "Recipe": "residuum.training.recipe",
+    "ResiduumError": "residuum.errors",
+    "Run": "residuum.run",
+    "Verdict": "residuum.records.finding",
+    "load": "residuum.references",
+    "net": "residuum.nets.catalog",
+    "open_dataset": "residuum.data.open",
+    "recipe": "residuum.training.recipes",
+    "reproduce": "residuum.experiments.claims",
+    "resume": "residuum.training.start",
+    "train": "residuum.training.start",
+}
+
+__all__ = [
+    "Classifier",
+    "Dataset",
+    "Execution",
+    "Finding",
+    "Metrics",
+    "Prediction",
+    "Recipe",
+    "ResiduumError",
+    "Run",
+    "Verdict",
+    "__version__",
+    "load",
+    "net",
+    "open_dataset",
+    "recipe",
+    "reproduce",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if not name.startswith("_"):
+        from residuum.nets.catalog import CATALOG
+        from residuum.references import build
+
+        if name in CATALOG:
+            return partial(build, name)
+    raise AttributeError(f"module 'residuum' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

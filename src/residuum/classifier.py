@@ -1,0 +1,315 @@
+"""A Classifier: a net with what it needs to be used.
+
+Saved, it is a directory:
+
+    model.safetensors          weights and buffers, by state-dict name
+    classifier.json            format version, net, class names, preprocessing, and the card
+    preprocessing.safetensors  the mean image, where training subtracted one
+    manifest.json              size and sha256 of each of these
+
+Loading executes nothing: JSON and safetensors hold values only, and the net is built by its name in the catalog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import safetensors.torch
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor, nn
+
+from residuum.data.decode import SUFFIXES, decode, to_image, to_pixels
+from residuum.data.preprocess import Preprocessing, Views
+from residuum.data.source import Labels, Pixels, Split
+from residuum.errors import DamagedError, InputError
+from residuum.evaluation import Metrics, OnImages, evaluate, mean_probabilities
+from residuum.files.atomic import read_directory, write_directory
+from residuum.nets import catalog
+
+FORMAT = 1
+PREDICT_BATCH = 32
+ImageLike = str | Path | bytes | Image.Image | np.ndarray[Any, Any]
+
+
+class _Preprocessing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    channels: int
+    resize: int
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mean_image: bool
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    net: str
+    class_names: tuple[str, ...]
+    preprocessing: _Preprocessing
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a Classifier says of one image: the classes it finds most probable, best first."""
+
+    source: str
+    top: tuple[tuple[str, float], ...]
+
+    @property
+    def class_name(self) -> str:
+        return self.top[0][0]
+
+    @property
+    def probability(self) -> float:
+        return self.top[0][1]
+
+
+@dataclass(eq=False, kw_only=True)
+class Classifier:
+    """A net with preprocessing, class names and card.
+
+    Attributes:
+        net: images `(N, C, H, W)` to logits `(N, len(class_names))`.
+        net_name: its name in the catalog, or the qualified name of the user's own class.
+        preprocessing: what is done to an image first.
+        class_names: name of each output.
+        card: where it comes from: recipe, data, the split that chose it, metrics, versions, hash of the weights.
+    """
+
+    net: nn.Module
+    net_name: str
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    card: dict[str, Any] = field(default_factory=dict)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def to(self, device: str | torch.device) -> Classifier:
+        """Move the net to a device; return this Classifier."""
+        self.device = torch.device(device)
+        self.net.to(self.device)
+        return self
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits of preprocessed images, in eval mode: `(N, C, H, W)` to `(N, K)`."""
+        self.net.eval()
+        return self.net(images.to(self.device))  # type: ignore[no-any-return]
+
+    def predict(
+        self,
+        images: ImageLike | Iterable[ImageLike],
+        *,
+        top: int = 5,
+        views: Views = "1",
+        on_images: OnImages = lambda done, total: None,
+    ) -> list[Prediction]:
+        """Classify images.
+
+        Args:
+            images: a path, a folder, the bytes of a file, a PIL image, a `(H, W)`, `(H, W, 1)` or `(H, W, 3)` uint8
+                array, or several of these.
+            top: how many classes to give for each image.
+            views: `1`, `10` or `multi-scale`; probabilities of several views are averaged.
+            on_images: called with images done and in all.
+
+        Returns:
+            One Prediction for each image, in order; a folder's images in the order of their paths.
+
+        Raises:
+            InputError: an image is missing, unreadable, or an array has another shape or type.
+        """
+        items = expand(images)
+        predictions: list[Prediction] = []
+        for start in range(0, len(items), PREDICT_BATCH):
+            named = [self._load(item, start + n) for n, item in enumerate(items[start : start + PREDICT_BATCH])]
+            probabilities = mean_probabilities(
+                self.logits, [pixels for _, pixels in named], self.preprocessing, views, self.device
+            )
+            best = probabilities.topk(min(top, len(self.class_names)), dim=1)
+            for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
+                classes = tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True))
+                predictions.append(Prediction(name, classes))
+            on_images(len(predictions), len(items))
+        return predictions
+
+    def _load(self, item: ImageLike, number: int) -> tuple[str, Pixels]:
+        channels = self.preprocessing.channels
+        if isinstance(item, (str, Path)):
+            return str(item), decode(Path(item), channels=channels)
+        name = f"image {number}"
+        if isinstance(item, bytes):
+            return name, decode(item, channels=channels, name=name)
+        if isinstance(item, Image.Image):
+            return name, to_pixels(item, channels)
+        array = np.asarray(item)
+        if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
+            raise InputError(
+                f"{name}: expected a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3), "
+                f"got {array.dtype} of shape {array.shape}. Try: one image at a time, channels last"
+            )
+        return name, to_pixels(to_image(array if array.ndim == 3 else array[:, :, None]), channels)
+
+    def evaluate(
+        self,
+        split: Split,
+        class_names: Sequence[str] | None = None,
+        *,
+        views: Views = "1",
+        batch_size: int = 256,
+        on_images: OnImages = lambda done, total: None,
+    ) -> Metrics:
+        """Loss, top-1, top-5, per-class table and confusion matrix on a split, each image counted once.
+
+        Args:
+            split: images and labels.
+            class_names: what the split's labels mean; they are matched to this Classifier's classes by name. None where they
+                are this Classifier's own.
+            views, batch_size, on_images: as in `residuum.evaluation.evaluate`.
+
+        Raises:
+            InputError: the split has classes that this Classifier does not know, or images of other channels, or an image
+                cannot be read.
+        """
+        if class_names is not None:
+            split = replace(split, labels=self._own_labels(split.labels, class_names))
+        if split.images.channels != self.preprocessing.channels:
+            raise InputError(
+                f"data: has images of {split.images.channels} channels, this Classifier takes {self.preprocessing.channels}. "
+                "Try: the data it was trained on"
+            )
+        return evaluate(
+            self.logits,
+            split,
+            self.preprocessing,
+            num_classes=len(self.class_names),
+            views=views,
+            batch_size=batch_size,
+            device=self.device,
+            on_images=on_images,
+        )
+
+    def _own_labels(self, labels: Labels, class_names: Sequence[str]) -> Labels:
+        """Labels by `class_names` as labels by this Classifier's classes."""
+        unknown = sorted(set(class_names) - set(self.class_names))
+        if unknown:
+            raise InputError(
+                f"data: has classes this Classifier does not know: {', '.join(unknown[:5])} "
+                f"(it knows {', '.join(self.class_names[:5])}, ...). Try: the data it was trained on"
+            )
+        own = np.array([self.class_names.index(name) for name in class_names], dtype=np.int64)
+        return own[labels]
+
+    def save(self, directory: str | Path) -> Path:
+        """Write this Classifier as a directory, whole or not at all; return its path.
+
+        Raises:
+            InputError: something stands there already.
+            StorageError: no space, or no permission; nothing is left behind.
+        """
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()}
+        preprocessing = self.preprocessing
+        document = {
+            "format": FORMAT,
+            "net": self.net_name,
+            "class_names": list(self.class_names),
+            "preprocessing": {
+                "channels": preprocessing.channels,
+                "resize": preprocessing.resize,
+                "crop": list(preprocessing.crop),
+                "mean": list(preprocessing.mean),
+                "std": list(preprocessing.std),
+                "mean_image": preprocessing.mean_image is not None,
+            },
+            "card": self.card,
+        }
+        files = {
+            "model.safetensors": safetensors.torch.save(state),
+            "classifier.json": json.dumps(document, indent=1, ensure_ascii=False).encode(),
+        }
+        if preprocessing.mean_image is not None:
+            files["preprocessing.safetensors"] = safetensors.numpy.save({"mean_image": preprocessing.mean_image})
+        write_directory(Path(directory), files)
+        return Path(directory)
+
+    @classmethod
+    def load(cls, directory: str | Path, *, net: nn.Module | None = None) -> Classifier:
+        """Read a Classifier directory; nothing in it is executed.
+
+        Args:
+            directory: as written by `save`.
+            net: an instance of the user's own class, where the Classifier was not made from a net of the catalog.
+
+        Raises:
+            DamagedError: a file is missing or is not what the manifest says.
+            InputError: the directory is of a newer format, or its weights do not fit its net.
+        """
+        path = Path(directory)
+        if not path.is_dir():
+            raise InputError(f"{path}: no such directory. Try: a Run or Classifier directory")
+        files = read_directory(path)
+        try:
+            document = _Document.model_validate_json(files["classifier.json"])
+            state = safetensors.torch.load(files["model.safetensors"])
+            mean_image = None
+            if document.preprocessing.mean_image:
+                mean_image = safetensors.numpy.load(files["preprocessing.safetensors"])["mean_image"]
+        except (KeyError, ValidationError, safetensors.SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise DamagedError(f"{path}: is not a Classifier directory ({reason})") from error
+        if document.format > FORMAT:
+            raise InputError(f"{path}: has format {document.format} (this program reads up to {FORMAT})")
+        values = document.preprocessing.model_dump() | {"mean_image": mean_image}
+        built = net if net is not None else _build(document, path)
+        try:
+            built.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{path}: its weights do not fit {document.net} ({reason})") from error
+        return cls(
+            net=built.eval(),
+            net_name=document.net,
+            preprocessing=Preprocessing(**values),
+            class_names=document.class_names,
+            card=document.card,
+        )
+
+
+def _build(document: _Document, path: Path) -> nn.Module:
+    if document.net not in catalog.CATALOG:
+        raise InputError(
+            f"{path}: holds weights of {document.net}, which is not in the catalog. "
+            f"Try: Classifier.load({str(path)!r}, net=...) with an instance of that class"
+        )
+    return catalog.net(
+        document.net, num_classes=len(document.class_names), in_channels=document.preprocessing.channels
+    )
+
+
+def expand(images: ImageLike | Iterable[ImageLike]) -> Sequence[ImageLike]:
+    """Several images from what `predict` takes: folders become their images, sorted by path.
+
+    Raises:
+        InputError: a folder without images, or no image at all.
+    """
+    several = [images] if isinstance(images, (str, Path, bytes, Image.Image, np.ndarray)) else list(images)
+    items: list[ImageLike] = []
+    for item in several:
+        if isinstance(item, (str, Path)) and Path(item).is_dir():
+            found = sorted(path for path in Path(item).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            if not found:
+                raise InputError(f"{item}: holds no image files. Try: a folder with {', '.join(sorted(SUFFIXES))}")
+            items += found
+        else:
+            items.append(item)
+    if not items:
+        raise InputError("images: none were given. Try: a path to an image")
+    return items

@@ -1,0 +1,1 @@
+"""Typed commands: parsing, progress, printing. Each is a dataclass whose `run` returns the exit code."""

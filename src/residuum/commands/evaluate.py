@@ -1,0 +1,126 @@
+"""`residuum evaluate` and `residuum predict`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from residuum.commands.options import share
+
+ViewsName = Literal["1", "10", "multi-scale"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Loss, error, per-class table and confusion matrix of a model on a data set, each image counted once."""
+
+    model: tyro.conf.Positional[str]
+    """A Run directory, a Classifier directory, or the name of a net (untrained)."""
+    data: str
+    """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
+    data_dir: Path | None = None
+    """Where the files of a named data set lie; downloaded otherwise."""
+    split: Literal["train", "val", "test"] | None = None
+    """Which images; test where there is one, else val."""
+    views: ViewsName = "1"
+    """One centre crop, ten crops, or the whole image at five scales."""
+    batch_size: int = 256
+    """Images at a time."""
+    confusion: Path | None = None
+    """Write the confusion matrix as a PNG file."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ..., or auto for a GPU where there is one."""
+    json: bool = False
+    """Print JSON, with the confusion matrix."""
+
+    def run(self) -> int:
+        from residuum.data.open import open_dataset
+        from residuum.files.atomic import write_file
+        from residuum.references import load
+        from residuum.report.figures import confusion
+        from residuum.report.page import Table
+        from residuum.report.progress import ConsoleProgress
+        from residuum.report.table import print_table
+        from residuum.training.start import choose_device
+
+        classifier = load(self.model).to(choose_device(self.device))
+        with ConsoleProgress() as progress:
+            dataset = open_dataset(
+                self.data,
+                data_dir=self.data_dir,
+                channels=classifier.preprocessing.channels,
+                on_bytes=lambda name, done, total: progress.evaluating(f"download {name}", done, total or 0),
+                on_progress=lambda done, total: progress.evaluating("looking through the folder", done, total),
+            )
+            for skipped in dataset.skipped:
+                progress.message(f"skipped {skipped.path}: {skipped.reason}")
+            name = self.split or ("test" if dataset.test is not None else "val")
+            names = None if classifier.card.get("weights") == "untrained" else dataset.class_names
+            metrics = classifier.evaluate(
+                dataset.split(name), names, views=self.views, batch_size=self.batch_size, on_images=progress.images
+            )
+        per_class = metrics.per_class(classifier.class_names)
+        if self.confusion is not None:
+            write_file(self.confusion, confusion(metrics.confusion, classifier.class_names).png)
+        if self.json:
+            plain = {"model": self.model, "data": dataset.name, "split": name, "views": self.views, **metrics.to_json()}
+            print(json.dumps({**plain, "per_class": per_class, "confusion": metrics.confusion.tolist()}))
+            return 0
+        top5 = f", top-5 {share(metrics.top5)}" if metrics.top5 is not None else ""
+        print(f"{dataset.name} {name}: {metrics.num_images:,} images, {self.views} view(s)")
+        print(f"top-1 {share(metrics.top1)}{top5}, error {share(metrics.error)}, loss {metrics.loss:.4f}")
+        rows = [
+            [str(one["class"]), f"{one['images']:,}", _share(one["recall"]), _share(one["precision"])] for one in per_class
+        ]
+        print_table(Table(("class", "images", "recall", "precision"), rows, numeric=(1, 2, 3)))
+        return 0
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Name the class of images."""
+
+    model: tyro.conf.Positional[str]
+    """A Run directory, a Classifier directory, or the name of a net (untrained)."""
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Image files, or folders of them."""
+    top: int = 3
+    """How many classes to show for each image."""
+    views: ViewsName = "1"
+    """One centre crop, ten crops, or the whole image at five scales."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ..., or auto for a GPU where there is one."""
+    json: bool = False
+    """Print JSON, one line for each image."""
+
+    def run(self) -> int:
+        from residuum.errors import InputError
+        from residuum.references import load
+        from residuum.report.progress import ConsoleProgress
+        from residuum.training.start import choose_device
+
+        if not self.images:
+            raise InputError(f"images: none were given. Try: residuum predict {self.model} photo.jpg")
+        if self.top < 1:
+            raise InputError(f"top: must be at least 1, got {self.top}. Try: --top 3")
+        classifier = load(self.model).to(choose_device(self.device))
+        with ConsoleProgress() as progress:
+            predictions = classifier.predict(
+                list(self.images), top=self.top, views=self.views, on_images=progress.images
+            )
+            if classifier.card.get("weights") == "untrained":
+                progress.message(f"warning: {self.model} is untrained, its answers mean nothing")
+        for prediction in predictions:
+            if self.json:
+                print(json.dumps(asdict(prediction)))
+            else:
+                print(f"{prediction.source}: " + ", ".join(f"{name} {share(p)}" for name, p in prediction.top))
+        return 0
+
+
+def _share(value: object) -> str:
+    return share(value) if isinstance(value, float) else "none"

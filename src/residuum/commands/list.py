@@ -1,0 +1,55 @@
+"""`residuum list`: the nets there are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import tyro
+
+from residuum.errors import unknown
+
+
+@dataclass(frozen=True)
+class List:
+    """Show the nets that can be built by name, with their cost and what their paper reports."""
+
+    pattern: tyro.conf.Positional[str] = ""
+    """Part of a name, or a shell pattern such as 'preact_*'."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from residuum.nets.catalog import CATALOG, matching
+        from residuum.report.page import Table
+        from residuum.report.table import print_table
+
+        entries = matching(self.pattern)
+        if not entries:
+            raise unknown("pattern", self.pattern, CATALOG)
+        if self.json:
+            print(json.dumps([_plain(entry) for entry in entries], indent=1))
+            return 0
+        rows = [
+            [
+                entry.name,
+                f"{entry.parameters:,}",
+                f"{entry.macs:,}",
+                f"3x{entry.input_size}x{entry.input_size}",
+                entry.published.error,
+                entry.published.source,
+            ]
+            for entry in entries
+        ]
+        columns = ("net", "parameters", "MACs", "input", "published error %", "source")
+        print_table(Table(columns, rows, numeric=(1, 2)))
+        return 0
+
+
+def _plain(entry: object) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from residuum.nets.catalog import Entry
+
+    assert isinstance(entry, Entry)
+    return asdict(entry)

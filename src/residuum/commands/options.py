@@ -1,0 +1,59 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from residuum.training.recipe import Execution
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where to compute."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ..., or auto for a GPU where there is one."""
+    threads: int | None = None
+    """CPU threads; PyTorch's choice by default."""
+    workers: int | None = None
+    """Threads that decode images; one for each CPU by default."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How often to save."""
+
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints."""
+    checkpoint_steps: int | None = None
+    """Save after every so many steps as well."""
+
+
+def execution(hardware: Hardware, saving: Saving | None = None) -> Execution:
+    """The two as one value for a training."""
+    from residuum.training.recipe import Execution
+
+    saving = saving or Saving()
+    return Execution(
+        device=hardware.device,
+        threads=hardware.threads,
+        workers=hardware.workers,
+        checkpoint_seconds=saving.checkpoint_seconds,
+        checkpoint_steps=saving.checkpoint_steps,
+    )
+
+
+def share(value: float) -> str:
+    """A share as percent with two digits."""
+    return f"{100 * value:.2f} %"
+
+
+def shown_path(path: Path) -> str:
+    """A path as a person would type it: relative to here where it lies below."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

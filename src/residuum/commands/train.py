@@ -1,0 +1,121 @@
+"""`residuum train` and `residuum resume`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from residuum.commands.options import Hardware, Saving, execution, share, shown_path
+
+if TYPE_CHECKING:
+    from residuum.run import Run
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a net on a data set or a folder of images, into a Run directory."""
+
+    net: tyro.conf.Positional[str]
+    """Name of a net; `residuum list` shows them."""
+    data: str
+    """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
+    data_dir: Path | None = None
+    """Where the files of a named data set lie; downloaded otherwise."""
+    recipe: str | None = None
+    """paper_cifar, paper_imagenet, digits or folder; the one that suits the data by default."""
+    out: Path | None = None
+    """Directory of the Run; runs/<net>-<data>-<recipe>-seed<seed> by default."""
+    seed: int = 0
+    """Of initial weights, order and augmentation."""
+    epochs: float | None = None
+    """Passes over the training set, instead of the recipe's."""
+    max_steps: int | None = None
+    """Stop after so many updates."""
+    batch_size: int | None = None
+    """Images in an update."""
+    learning_rate: float | None = None
+    """Peak learning rate."""
+    image_size: int | None = None
+    """Side of the square the net sees, in pixels."""
+    holdout: float | None = None
+    """Share of the training images kept out to validate on; 0.1 is the 45k/5k split of CIFAR-10."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """Numbers of the forward and backward pass."""
+    compile: bool = False
+    """Run through torch.compile."""
+    json: bool = False
+    """Print the result as JSON."""
+    quiet: bool = False
+    """No progress."""
+    hardware: Annotated[Hardware, tyro.conf.arg(name="")] = field(default_factory=Hardware)
+    saving: Annotated[Saving, tyro.conf.arg(name="")] = field(default_factory=Saving)
+
+    def run(self) -> int:
+        from residuum.report.progress import ConsoleProgress
+        from residuum.training.start import train
+
+        changes = {
+            "steps": self.max_steps,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "image_size": self.image_size,
+            "holdout": self.holdout,
+            "precision": self.precision,
+            "compile": self.compile or None,
+        }
+        with ConsoleProgress(quiet=self.quiet) as progress:
+            run = train(
+                self.net,
+                self.data,
+                recipe=self.recipe,
+                changes=changes,
+                out=self.out,
+                seed=self.seed,
+                data_dir=self.data_dir,
+                execution=execution(self.hardware, self.saving),
+                observer=progress,
+            )
+        print_result(run, as_json=self.json)
+        return 0
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Continue a training that was stopped; it ends with the same bits as if it had not been."""
+
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The Run directory."""
+    json: bool = False
+    """Print the result as JSON."""
+    quiet: bool = False
+    """No progress."""
+    hardware: Annotated[Hardware, tyro.conf.arg(name="")] = field(default_factory=Hardware)
+    saving: Annotated[Saving, tyro.conf.arg(name="")] = field(default_factory=Saving)
+
+    def run(self) -> int:
+        from residuum.report.progress import ConsoleProgress
+        from residuum.training.start import resume
+
+        with ConsoleProgress(quiet=self.quiet) as progress:
+            run = resume(self.run_directory, execution=execution(self.hardware, self.saving), observer=progress)
+        print_result(run, as_json=self.json)
+        return 0
+
+
+def print_result(run: Run, *, as_json: bool) -> None:
+    """The final metrics of a finished Run."""
+    result = run.result or {}
+    path = shown_path(run.path)
+    if as_json:
+        print(json.dumps({"run": path, **result}, indent=1))
+        return
+    for name in ("train", "val", "test"):
+        if name in result:
+            print(f"{name} error {share(result[name]['error'])}, loss {result[name]['loss']:.4f}")
+    print(f"{result['steps']:,} steps in {result['seconds']:.1f} s, weights sha256 {result['weights_sha256']}")
+    print(f"run {path}, report {path}/report.html")

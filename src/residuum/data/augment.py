@@ -1,0 +1,128 @@
+"""What is done to training images only. Every draw is a pure function of (seed, position in the sample order).
+
+`CropFlip` works on a whole batch of one size: pad, random crop, random mirror image (He et al. 2015, section 4.2).
+`ScaleCropFlip` works on one image of any size: random scale, random crop, mirror image (section 3.4), and shifts colours
+along the principal components of the training set (Krizhevsky et al. 2012, section 4.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from residuum.data.preprocess import Preprocessing
+from residuum.data.source import Images, Pixels
+
+PCA_IMAGES = 500
+PCA_STD = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropFlip:
+    """Pad each side by `pad` zeros (after the mean is subtracted), crop at random to the old size, mirror half of all."""
+
+    kind: Literal["crop-flip"] = "crop-flip"
+    pad: int = 4
+    flip: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleCropFlip:
+    """Shorter side drawn between `smallest` and `largest` pixels, a random crop of it, mirror half of all.
+
+    `colour_std` is the deviation of the colour shift along each principal component, in units of that component's
+    own deviation; 0 leaves colours alone.
+    """
+
+    kind: Literal["scale-crop-flip"] = "scale-crop-flip"
+    smallest: int = 256
+    largest: int = 480
+    flip: bool = True
+    colour_std: float = PCA_STD
+
+
+Augmentation = CropFlip | ScaleCropFlip
+
+
+def random_words(seed: int, start: int, count: int) -> NDArray[np.uint64]:
+    """Four random 64-bit words for each of the positions `start` to `start + count`, `(count, 4)`.
+
+    A Philox counter block for each position, so that position p has the same words in whatever batch it comes.
+    """
+    generator = np.random.Philox(key=seed, counter=start)
+    words: NDArray[np.uint64] = generator.random_raw(4 * count).reshape(count, 4)
+    return words
+
+
+def crop_flip(
+    batch: Tensor, words: NDArray[np.uint64], augmentation: CropFlip, preprocessing: Preprocessing
+) -> Tensor:
+    """Normalise and augment a batch at once: `(N, H, W, C)` uint8 to `(N, C, H, W)` float32.
+
+    Each output pixel is gathered from where it comes from; pixels from outside the image become zeros after
+    normalisation, so that no padded copy is made.
+    """
+    count, height, width, _ = batch.shape
+    pad, device = augmentation.pad, batch.device
+    offsets = (words[:, :2] % np.uint64(2 * pad + 1)).astype(np.int64) - pad
+    rows = np.arange(height)[None] + offsets[:, :1]
+    columns = np.arange(width)[None] + offsets[:, 1:]
+    if augmentation.flip:
+        mirrored = (words[:, 2] & np.uint64(1)).astype(bool)
+        columns[mirrored] = columns[mirrored, ::-1]
+    inside = torch.from_numpy(
+        ((rows >= 0) & (rows < height))[:, :, None, None] & ((columns >= 0) & (columns < width))[:, None, :, None]
+    ).to(device)
+    y = torch.from_numpy(rows.clip(0, height - 1)).to(device)[:, :, None]
+    x = torch.from_numpy(columns.clip(0, width - 1)).to(device)[:, None, :]
+    gathered = batch[torch.arange(count, device=device)[:, None, None], y, x]
+    mean = preprocessing.mean_image_tensor(device, (height, width))
+    if mean.dim() == 3:
+        mean = mean[y, x]
+    std = torch.tensor(preprocessing.std, device=device)
+    normalised = (gathered.float() / 255 - mean) / std * inside
+    return normalised.permute(0, 3, 1, 2)
+
+
+def scale_crop_flip(
+    pixels: Pixels, words: NDArray[np.uint64], augmentation: ScaleCropFlip, preprocessing: Preprocessing
+) -> Pixels:
+    """Augment one image of any size: `(H, W, C)` to `(crop, crop, C)`, uint8. `words` are the position's four."""
+    span = augmentation.largest - augmentation.smallest + 1
+    shorter_side = augmentation.smallest + int(words[0] % np.uint64(span))
+    height, width = preprocessing.crop
+    resized = preprocessing.resized(pixels, max(shorter_side, height, width))
+    top = int(words[1] % np.uint64(resized.shape[0] - height + 1))
+    left = int(words[2] % np.uint64(resized.shape[1] - width + 1))
+    crop = resized[top : top + height, left : left + width]
+    return crop[:, ::-1] if augmentation.flip and int(words[3]) & 1 else crop
+
+
+@dataclass(frozen=True, eq=False)
+class ColourComponents:
+    """Principal components of a training set's colours, each scaled by its deviation: `(3, 3)`, one in a row."""
+
+    components: NDArray[np.float32]
+
+    def shift(self, batch: Tensor, seed: int, start: int, std: float, preprocessing: Preprocessing) -> Tensor:
+        """Add to every image of a normalised batch `(N, 3, H, W)` one random colour, drawn for its position."""
+        words = random_words(seed ^ 0x5EED, start, len(batch))
+        uniform = (words.astype(np.float64) + 0.5) / 2.0**64
+        radius = np.sqrt(-2 * np.log(uniform[:, :2]))
+        angle = 2 * np.pi * uniform[:, 2:]
+        normal = np.concatenate([radius * np.cos(angle), radius[:, :1] * np.sin(angle[:, :1])], axis=1)
+        colours = (std * normal @ self.components / np.asarray(preprocessing.std)).astype(np.float32)
+        return batch + torch.from_numpy(colours).to(batch.device)[:, :, None, None]
+
+
+def colour_components(images: Images, preprocessing: Preprocessing) -> ColourComponents:
+    """The colour components of up to 500 training images, evenly spread over the set."""
+    chosen = np.linspace(0, len(images) - 1, min(len(images), PCA_IMAGES)).astype(int)
+    pixels = np.concatenate([preprocessing.view(images.load(index)).reshape(-1, 3)[::37] for index in chosen]) / 255.0
+    values, vectors = np.linalg.eigh(np.cov(pixels.T))
+    return ColourComponents((vectors * np.sqrt(np.maximum(values, 0))).T.astype(np.float32))

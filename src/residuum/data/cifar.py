@@ -1,0 +1,135 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32x32 in colour.
+
+Read from the official binary archive, or from a directory of parquet files as the Hugging Face hub ships them, whose
+images are lossless. The two hold the same images, in another order.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from residuum.data.archives import ARCHIVES, OnBytes, fetch
+from residuum.data.decode import decode
+from residuum.data.source import ArrayImages, Dataset, Split, array_fingerprint
+from residuum.errors import InputError
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PIXEL_BYTES = 3 * 32 * 32
+
+
+def cifar(name: str, data_dir: Path | None, on_bytes: OnBytes) -> Dataset:
+    """CIFAR-10 or CIFAR-100.
+
+    Args:
+        name: `cifar10` or `cifar100`.
+        data_dir: a directory with the binary archive or with parquet files; None downloads the archive.
+        on_bytes: called with file name, bytes so far and in total.
+
+    Raises:
+        InputError: the directory holds neither; a file is not what it should be; no network.
+    """
+    directory = fetch(name, on_bytes) if data_dir is None else data_dir
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory. Try: --data-dir with the folder of the {name} files")
+    archive = directory / ARCHIVES[name][0].file_name
+    if archive.is_file():
+        train, test, class_names = _from_archive(archive, name)
+    elif any(directory.rglob("*.parquet")):
+        train, test, class_names = _from_parquet(directory, name)
+    else:
+        raise InputError(
+            f"{directory}: holds neither {archive.name} nor train-*.parquet. Try: --data {name} without --data-dir, to download"
+        )
+    return Dataset(
+        name=name,
+        class_names=class_names,
+        train=train,
+        val=None,
+        test=test,
+        image_size=(32, 32),
+        fingerprint=array_fingerprint(train, test),
+    )
+
+
+def _from_archive(path: Path, name: str) -> tuple[Split, Split, tuple[str, ...]]:
+    label_bytes = 1 if name == "cifar10" else 2  # CIFAR-100 puts the coarse label before the fine one
+    names_file = "batches.meta.txt" if name == "cifar10" else "fine_label_names.txt"
+    parts: dict[str, list[bytes]] = {"train": [], "test": []}
+    class_names: tuple[str, ...] = ()
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for member in sorted(tar.getmembers(), key=lambda member: member.name):
+                content = tar.extractfile(member)
+                base = Path(member.name).name
+                if content is None:
+                    continue
+                if base == names_file:
+                    class_names = tuple(content.read().decode().split())
+                elif base.startswith("test") and base.endswith(".bin"):
+                    parts["test"].append(content.read())
+                elif base.endswith(".bin"):
+                    parts["train"].append(content.read())
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"{path}: is not a readable archive ({error}). Try: delete it, to download it again") from error
+    splits = [_records(part, b"".join(blocks), label_bytes, path) for part, blocks in parts.items()]
+    return splits[0], splits[1], class_names
+
+
+def _records(part: str, content: bytes, label_bytes: int, path: Path) -> Split:
+    record = label_bytes + PIXEL_BYTES
+    if not content or len(content) % record:
+        raise InputError(f"{path}: its {part} records are not whole ({len(content)} bytes, {record} each)")
+    table = np.frombuffer(content, dtype=np.uint8).reshape(-1, record)
+    pixels = table[:, label_bytes:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    labels = table[:, label_bytes - 1].astype(np.int64)
+    return Split(part, ArrayImages(np.ascontiguousarray(pixels)), labels)
+
+
+def _from_parquet(directory: Path, name: str) -> tuple[Split, Split, tuple[str, ...]]:
+    train, class_names = _parquet_split(directory, "train", name)
+    test, _ = _parquet_split(directory, "test", name)
+    return train, test, class_names
+
+
+def _parquet_split(directory: Path, part: str, name: str) -> tuple[Split, tuple[str, ...]]:
+    import pyarrow.parquet
+
+    paths = sorted(directory.rglob(f"{part}-*.parquet"))
+    if not paths:
+        raise InputError(f"{directory}: has no {part}-*.parquet. Try: the folder with both train and test files")
+    label_column = "label" if name == "cifar10" else "fine_label"
+    encoded: list[bytes] = []
+    labels: list[int] = []
+    metadata: dict[bytes, bytes] = {}
+    for path in paths:
+        try:
+            table = pyarrow.parquet.read_table(path, columns=["img", label_column])
+            encoded += [entry["bytes"] for entry in table.column("img").to_pylist()]
+            labels += table.column(label_column).to_pylist()
+            metadata = table.schema.metadata or {}
+        except (OSError, KeyError, ValueError) as error:  # pyarrow's errors derive from these
+            raise InputError(f"{path}: is not a {name} parquet file ({error})") from error
+    with ThreadPoolExecutor() as pool:
+        images = list(pool.map(lambda content: decode(content, channels=3, name=part), encoded))
+    shapes = {image.shape for image in images}
+    if shapes != {(32, 32, 3)}:
+        raise InputError(f"{directory}: its images are not all 32x32 (got {sorted(shapes)[:3]})")
+    split = Split(part, ArrayImages(np.stack(images)), np.asarray(labels, dtype=np.int64))
+    return split, _class_names(metadata, label_column, name, int(split.labels.max()) + 1)
+
+
+def _class_names(metadata: dict[bytes, bytes], column: str, name: str, count: int) -> tuple[str, ...]:
+    if name == "cifar10":
+        return CIFAR10_CLASSES
+    try:
+        features: Any = json.load(io.BytesIO(metadata[b"huggingface"]))["info"]["features"]
+        return tuple(str(each) for each in features[column]["names"])
+    except (KeyError, ValueError, TypeError):
+        return tuple(f"class {index}" for index in range(count))

@@ -1,0 +1,152 @@
+"""The one preprocessing object: what stands between an image and a net, in training, evaluation and prediction.
+
+It is saved with every Classifier, so that no two programs can differ about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from residuum.data.decode import to_image
+from residuum.data.source import ArrayImages, Images, Pixels
+from residuum.errors import InputError
+
+Views = Literal["1", "10", "multi-scale"]
+SCALES = (224, 256, 384, 480, 640)  # He et al. 2015, section 3.4, for a crop of 224
+SAMPLE_SIZE = 5000  # images that statistics of a folder are computed from
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Preprocessing:
+    """Resize the shorter side, crop the centre, subtract a mean, divide by a deviation.
+
+    Attributes:
+        channels: 3 for colour, 1 for grey.
+        resize: pixels of the shorter side before cropping; bilinear with antialiasing, as PIL does it.
+        crop: height and width of the crop, in pixels.
+        mean, std: one value per channel, of pixels scaled to [0, 1].
+        mean_image: `(H, W, C)` float32 to subtract instead of `mean`, where training used a per-pixel mean.
+    """
+
+    channels: int
+    resize: int
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mean_image: NDArray[np.float32] | None = None
+
+    def view(self, pixels: Pixels) -> Pixels:
+        """The centre crop of an image, `crop` in size; `(H, W, C)` uint8 in and out."""
+        return _centre(self.resized(pixels, self.resize), self.crop)
+
+    def resized(self, pixels: Pixels, shorter_side: int) -> Pixels:
+        """The image with its shorter side at `shorter_side` pixels, its shape kept."""
+        height, width = pixels.shape[:2]
+        if min(height, width) == shorter_side:
+            return pixels
+        scale = shorter_side / min(height, width)
+        new_width = shorter_side if width <= height else int(width * scale)
+        new_height = shorter_side if height <= width else int(height * scale)
+        resized = to_image(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR)
+        array: Pixels = np.asarray(resized, dtype=np.uint8)
+        return array if array.ndim == 3 else array[:, :, None]
+
+    def views(self, pixels: Pixels, kind: Views) -> Iterator[Pixels]:
+        """The views of an image that are evaluated and averaged.
+
+        `1`: the centre crop. `10`: four corners and the centre, with their mirror images (Krizhevsky 2012). `multi-scale`:
+        the whole image at five scales (He et al. 2015, section 3.4), for a net that takes any size.
+
+        Raises:
+            InputError: ten crops of an image that is no larger than one crop.
+        """
+        if kind == "multi-scale":
+            for scale in SCALES:
+                yield self.resized(pixels, round(scale * min(self.crop) / 224))
+        elif kind == "10":
+            yield from self._ten(self.resized(pixels, self.resize))
+        else:
+            yield self.view(pixels)
+
+    def _ten(self, pixels: Pixels) -> Iterator[Pixels]:
+        height, width = self.crop
+        bottom, right = pixels.shape[0] - height, pixels.shape[1] - width
+        if bottom <= 0 and right <= 0:
+            raise InputError(
+                f"views: ten crops of {height}x{width} need a larger image, got {pixels.shape[0]}x{pixels.shape[1]}. "
+                "Try: --views 1"
+            )
+        corners = [pixels[y : y + height, x : x + width] for y in (0, bottom) for x in (0, right)]
+        for crop in (*corners, _centre(pixels, self.crop)):
+            yield crop
+            yield crop[:, ::-1]
+
+    def normalise(self, batch: Tensor) -> Tensor:
+        """`(N, H, W, C)` uint8 to `(N, C, H, W)` float32, channels last in memory."""
+        return self.normalise_with(batch, self.mean_image_tensor(batch.device, (batch.shape[1], batch.shape[2])))
+
+    def normalise_with(self, batch: Tensor, mean: Tensor) -> Tensor:
+        """As `normalise`, with a mean that broadcasts over `(N, H, W, C)`."""
+        std = torch.tensor(self.std, device=batch.device)
+        return ((batch.float() / 255 - mean) / std).permute(0, 3, 1, 2)
+
+    def mean_image_tensor(self, device: torch.device, size: tuple[int, int]) -> Tensor:
+        """The mean image where there is one of this size, else the mean of each channel."""
+        if self.mean_image is not None and self.mean_image.shape[:2] == size:
+            return torch.from_numpy(self.mean_image).to(device)
+        return torch.tensor(self.mean, device=device)
+
+
+def fit(
+    images: Images,
+    *,
+    resize: int,
+    crop: tuple[int, int],
+    normalisation: Literal["pixel", "channel", "mean-only"],
+) -> Preprocessing:
+    """The preprocessing of a training set, its statistics computed from its images (of a folder: from up to 5,000).
+
+    Args:
+        images: training images only.
+        resize, crop: as in `Preprocessing`.
+        normalisation: `pixel` subtracts the mean image (He et al. 2015, section 4.2); `mean-only` the mean of each
+            channel; `channel` also divides by each channel's standard deviation over all pixels.
+    """
+    channels = images.channels
+    neutral = Preprocessing(channels=channels, resize=resize, crop=crop, mean=(0.0,) * channels, std=(1.0,) * channels)
+    total = np.zeros((*crop, channels))
+    squares = np.zeros(channels)
+    chosen = np.linspace(0, len(images) - 1, min(len(images), _limit(images))).astype(int)
+    for index in chosen:
+        pixels = neutral.view(images.load(index)).astype(np.float64) / 255
+        total += pixels
+        squares += (pixels**2).mean(axis=(0, 1))
+    mean_image = total / len(chosen)
+    mean = mean_image.mean(axis=(0, 1))
+    std = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 1e-12))
+    return Preprocessing(
+        channels=channels,
+        resize=resize,
+        crop=crop,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()) if normalisation == "channel" else (1.0,) * channels,
+        mean_image=mean_image.astype(np.float32) if normalisation == "pixel" else None,
+    )
+
+
+def _limit(images: Images) -> int:
+    return len(images) if isinstance(images, ArrayImages) else SAMPLE_SIZE
+
+
+def _centre(pixels: Pixels, crop: tuple[int, int]) -> Pixels:
+    height, width = crop
+    top, left = round((pixels.shape[0] - height) / 2), round((pixels.shape[1] - width) / 2)
+    return pixels[top : top + height, left : left + width]

@@ -1,0 +1,153 @@
+"""What every data set is: three splits of uint8 images with integer labels, and the names of the classes.
+
+Images are `(H, W, C)` uint8, C = 3 for colour and 1 for grey. A small set is one array in memory; a folder decodes
+its files when asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from residuum.errors import InputError
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+class Images(Protocol):
+    """Images by index."""
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> Pixels:
+        """One image, `(H, W, C)` uint8."""
+
+    def subset(self, indices: NDArray[np.int64]) -> Images:
+        """The images at `indices`, in that order."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Images of one size in one array `(N, H, W, C)`."""
+
+    array: Pixels
+
+    @property
+    def channels(self) -> int:
+        return int(self.array.shape[3])
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def load(self, index: int) -> Pixels:
+        pixels: Pixels = self.array[index]
+        return pixels
+
+    def subset(self, indices: NDArray[np.int64]) -> ArrayImages:
+        return ArrayImages(self.array[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels, `(N,)` int64 indices into the class names."""
+
+    name: str
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: NDArray[np.int64], name: str | None = None) -> Split:
+        return Split(name or self.name, self.images.subset(indices), self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that is not used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set: what to train on, what to choose by, what to test on once.
+
+    Attributes:
+        name: `cifar10`, or the folder's path.
+        class_names: name of each label, by index.
+        train, val, test: the splits; `val` and `test` are None where the source has none.
+        image_size: height and width all images share, or None for a folder.
+        fingerprint: sha256 over the contents, to tell whether the data changed since a checkpoint.
+        skipped: files that are not used, each with its reason.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    val: Split | None
+    test: Split | None
+    image_size: tuple[int, int] | None
+    fingerprint: str
+    skipped: tuple[Skipped, ...] = field(default=())
+
+    @property
+    def channels(self) -> int:
+        return self.train.images.channels
+
+    def splits(self) -> dict[str, Split]:
+        """The splits there are, by name."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
+    def split(self, name: str) -> Split:
+        """The split called `name`.
+
+        Raises:
+            InputError: this data set has none of that name.
+        """
+        splits = self.splits()
+        if name not in splits:
+            raise InputError(f"{self.name}: has no {name} split (it has {', '.join(splits)}). Try: --split {[*splits][-1]}")
+        return splits[name]
+
+
+def stratified(labels: Labels, counts: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
+    """Divide indices into parts of exactly `counts` images, each with the class shares of the whole.
+
+    scikit-learn's stratified split, applied once for each part; which images go where is drawn by `seed`.
+
+    Raises:
+        ValueError: `counts` do not add up to the number of labels, or a part is too small to hold every class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if sum(counts) != len(labels):
+        raise ValueError(f"counts: must add up to {len(labels)}, got {sum(counts)}")
+    rest = np.arange(len(labels), dtype=np.int64)
+    parts = []
+    for count in reversed(counts[1:]):
+        rest, part = train_test_split(rest, test_size=count, stratify=labels[rest], random_state=seed)
+        parts.append(np.sort(part))
+    return [np.sort(rest), *reversed(parts)]
+
+
+def array_fingerprint(*splits: Split) -> str:
+    """sha256 over the pixels and labels of splits that lie in memory."""
+    digest = hashlib.sha256()
+    for split in splits:
+        if isinstance(split.images, ArrayImages):
+            digest.update(np.ascontiguousarray(split.images.array))
+        digest.update(np.ascontiguousarray(split.labels))
+    return digest.hexdigest()

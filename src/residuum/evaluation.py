@@ -1,0 +1,169 @@
+"""Metrics of a callable on a split: each image once, in one crop, ten crops or several scales.
+
+The figures do not depend on batch size or order of work: correct answers are counted, losses added up in double precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from residuum.data.batches import evaluation_batches
+from residuum.data.preprocess import Preprocessing, Views
+from residuum.data.source import Split
+
+Logits = Callable[[Tensor], Tensor]
+OnImages = Callable[[int, int], None]
+MIN_CLASSES_FOR_TOP5 = 10
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Metrics:
+    """What a net does on a split.
+
+    Attributes:
+        num_images: images counted.
+        loss: mean cross-entropy, in nats.
+        top1, top5: shares of images whose class is first, or among the first five; `top5` is None below ten classes.
+        confusion: `(K, K)` counts, true class in the row, answer in the column.
+    """
+
+    num_images: int
+    loss: float
+    top1: float
+    top5: float | None
+    confusion: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """Share of images answered wrongly."""
+        return 1.0 - self.top1
+
+    def per_class(self, class_names: tuple[str, ...]) -> list[dict[str, object]]:
+        """For each class: images, recall (right among its images), precision (right among its answers)."""
+        right = self.confusion.diagonal()
+        images, answers = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        return [
+            {
+                "class": name,
+                "images": int(images[k]),
+                "recall": float(right[k] / images[k]) if images[k] else None,
+                "precision": float(right[k] / answers[k]) if answers[k] else None,
+            }
+            for k, name in enumerate(class_names)
+        ]
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values, without the confusion matrix."""
+        return {
+            "num_images": self.num_images,
+            "loss": self.loss,
+            "top1": self.top1,
+            "top5": self.top5,
+            "error": self.error,
+        }
+
+
+class _Tally:
+    """Adds up answers batch by batch."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.images, self.loss, self.top5 = 0, 0.0, 0
+        self.confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+
+    def add(self, log_probabilities: Tensor, labels: Tensor) -> None:
+        count = len(labels)
+        self.images += count
+        self.loss += float(functional.nll_loss(log_probabilities.double(), labels, reduction="sum"))
+        if self.num_classes >= MIN_CLASSES_FOR_TOP5:
+            first_five = log_probabilities.topk(5, dim=1).indices
+            self.top5 += int((first_five == labels[:, None]).sum())
+        pairs = (labels * self.num_classes + log_probabilities.argmax(dim=1)).cpu().numpy()
+        self.confusion += np.bincount(pairs, minlength=self.num_classes**2).reshape(self.confusion.shape)
+
+    def metrics(self) -> Metrics:
+        return Metrics(
+            num_images=self.images,
+            loss=self.loss / self.images,
+            top1=int(self.confusion.trace()) / self.images,
+            top5=self.top5 / self.images if self.num_classes >= MIN_CLASSES_FOR_TOP5 else None,
+            confusion=self.confusion,
+        )
+
+
+@torch.inference_mode()
+def evaluate(
+    logits: Logits,
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    num_classes: int,
+    views: Views = "1",
+    batch_size: int = 256,
+    device: torch.device | None = None,
+    on_images: OnImages = lambda done, total: None,
+) -> Metrics:
+    """Evaluate a callable on every image of a split, once.
+
+    Args:
+        logits: images `(N, C, H, W)` on `device` to logits `(N, num_classes)`; a net must be in eval mode.
+        split: images and labels.
+        preprocessing: of the net.
+        num_classes: outputs of the callable.
+        views: what is shown of each image; probabilities of several views are averaged.
+        batch_size: images at a time; of no influence on the figures beyond rounding.
+        device: where the batches shall lie; the CPU by default.
+        on_images: called with images done and in all.
+
+    Raises:
+        InputError: an image cannot be read, or is too small for ten crops.
+    """
+    device = device or torch.device("cpu")
+    tally = _Tally(num_classes)
+    if views == "1":
+        for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
+            tally.add(functional.log_softmax(logits(images).float(), dim=1), labels)
+            on_images(tally.images, len(split))
+        return tally.metrics()
+    at_once = max(1, batch_size // 32)
+    for start in range(0, len(split), at_once):
+        indices = range(start, min(start + at_once, len(split)))
+        pixels = [split.images.load(index) for index in indices]
+        probabilities = mean_probabilities(logits, pixels, preprocessing, views, device)
+        tally.add(probabilities.log(), torch.from_numpy(split.labels[start : indices.stop]).to(device))
+        on_images(tally.images, len(split))
+    return tally.metrics()
+
+
+@torch.inference_mode()
+def mean_probabilities(
+    logits: Logits, images: list[NDArray[np.uint8]], preprocessing: Preprocessing, views: Views, device: torch.device
+) -> Tensor:
+    """Class probabilities `(N, K)` of images of any size, averaged over their views.
+
+    Views of one size run as one batch; each image weighs its views equally.
+    """
+    by_size: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
+    for index, pixels in enumerate(images):
+        for view in preprocessing.views(pixels, views):
+            by_size.setdefault(view.shape, []).append((index, view))
+    total: Tensor | None = None
+    counts = torch.zeros(len(images), device=device)
+    for group in by_size.values():
+        owners = torch.tensor([index for index, _ in group], device=device)
+        batch = torch.from_numpy(np.stack([view for _, view in group])).to(device)
+        probabilities = functional.softmax(logits(preprocessing.normalise(batch)).double(), dim=1)
+        if total is None:
+            total = torch.zeros(len(images), probabilities.shape[1], dtype=torch.float64, device=device)
+        total.index_add_(0, owners, probabilities)
+        counts.index_add_(0, owners, torch.ones(len(group), device=device))
+    if total is None:
+        raise ValueError("images: at least one is needed, got none")
+    return total / counts[:, None]

@@ -1,0 +1,1 @@
+"""One file for each claim; `reproduce` makes the one that is asked for."""

@@ -1,0 +1,70 @@
+"""What several families share: initialisation, parameter-free shortcuts, batch normalisation over part of a batch.
+
+Shapes are written N C H W: images, channels, height, width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class PadShortcut(nn.Module):
+    """Option A of He et al. 2015, section 3.3: identity by stride, new channels filled with zeros. No parameters.
+
+    The paper does not say where the zero channels go, and it makes no difference: the networks are equal up to an order
+    of channels. Half are put before and half after, the convention of the CIFAR weights in circulation, which
+    therefore load without conversion.
+
+    Shapes: `(N, in_channels, H, W)` to `(N, out_channels, ceil(H / stride), ceil(W / stride))`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        added = out_channels - in_channels
+        self.before, self.after = added // 2, added - added // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+
+class GroupedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over consecutive groups of a batch, as on several devices that do not synchronise.
+
+    He et al. 2015 train CIFAR-10 with 128 images over two GPUs, so that each normalisation saw 64. In training each
+    `group` of images is normalised by its own statistics, and all groups update the running ones; evaluation is that
+    of `nn.BatchNorm2d`.
+    """
+
+    group: int = 64
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or len(x) <= self.group:
+            return super().forward(x)
+        return torch.cat([super(GroupedBatchNorm2d, self).forward(part) for part in x.split(self.group)])
+
+
+def set_bn_group(net: nn.Module, group: int) -> None:
+    """Make every `nn.BatchNorm2d` of `net` normalise over `group` images; parameters and state-dict keys stay."""
+    for module in net.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = GroupedBatchNorm2d
+            module.group = group
+
+
+def initialise_he(net: nn.Module) -> None:
+    """He initialisation: convolution weights normal with variance 2 / fan_out, normalisation at 1 and 0.
+
+    Source: He et al. 2015, "Delving Deep into Rectifiers", equation 14 (the backward form; the forward form would do as
+    well). Linear layers keep PyTorch's default, uniform within 1 / sqrt(in_features).
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

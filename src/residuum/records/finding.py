@@ -1,0 +1,148 @@
+"""A Finding: a claim, what was published, what was measured here, and a verdict by a rule fixed before the run.
+
+The rule. A claim is a set of comparisons; each says that the mean of one arm lies above (or not above) the mean of
+another by more than a margin. With d the difference of the two means and s its standard error over the seeds,
+sqrt(std_a^2 / n_a + std_b^2 / n_b):
+
+    above:      holds if d - 2 s > margin,   does not hold if d + 2 s < margin
+    not above:  holds if d + 2 s < margin,   does not hold if d - 2 s > margin
+
+and otherwise it is not decided at this budget; nor is it with fewer than two seeds in an arm, since then s is unknown.
+A Finding holds if every comparison holds, does not hold if any does not, and is otherwise not decided.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+STANDARD_ERRORS = 2.0
+
+
+class Verdict(StrEnum):
+    HOLDS = "holds"
+    DOES_NOT_HOLD = "does not hold"
+    NOT_DECIDED = "not decided at this budget"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One quantity of one arm over all its seeds; `values` in the order of the seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation (n - 1); not a number for a single value."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
+
+    def percent(self) -> str:
+        """`12.34 ± 0.56 %`; without the spread for a single value."""
+        spread = f" ± {100 * self.std:.2f}" if len(self.values) > 1 else ""
+        return f"{100 * self.mean:.2f}{spread} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Arm `a` against arm `b`: is the mean of `a` above that of `b` by more than `margin`?"""
+
+    statement: str
+    a: str
+    b: str
+    relation: Literal["above", "not above"]
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A comparison with its numbers: difference of means, its standard error, and the verdict."""
+
+    comparison: Comparison
+    difference: float
+    standard_error: float
+    verdict: Verdict
+
+
+def judge(comparison: Comparison, measured: Mapping[str, Measured]) -> Judged:
+    """Apply the rule at the top of this file to one comparison."""
+    a, b = measured[comparison.a], measured[comparison.b]
+    difference = a.mean - b.mean
+    error = math.sqrt(a.std**2 / len(a.values) + b.std**2 / len(b.values))
+    low, high = difference - STANDARD_ERRORS * error, difference + STANDARD_ERRORS * error
+    is_above, is_not_above = low > comparison.margin, high < comparison.margin
+    if comparison.relation == "not above":
+        is_above, is_not_above = is_not_above, is_above
+    verdict = Verdict.HOLDS if is_above else Verdict.DOES_NOT_HOLD if is_not_above else Verdict.NOT_DECIDED
+    return Judged(comparison=comparison, difference=difference, standard_error=error, verdict=verdict)
+
+
+def overall(judged: Sequence[Judged]) -> Verdict:
+    """The verdict of a Finding from those of its comparisons."""
+    verdicts = {each.verdict for each in judged}
+    if Verdict.DOES_NOT_HOLD in verdicts:
+        return Verdict.DOES_NOT_HOLD
+    return Verdict.HOLDS if verdicts == {Verdict.HOLDS} else Verdict.NOT_DECIDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One line of a Finding's table: a net trained over all seeds, with fractions (not percent) as values."""
+
+    name: str
+    published: str
+    measured: Mapping[str, Measured]
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A claim with its published value, measured arms, comparisons and verdict.
+
+    Attributes:
+        name: what `residuum reproduce` calls it.
+        claim: the claim in one sentence; `source` says where it is made.
+        budget: what was trained and how, in words.
+        quantity: the measured quantity that the comparisons judge.
+        directory: where its runs and its page lie.
+        failures: runs that did not end, each with its reason.
+    """
+
+    name: str
+    claim: str
+    source: str
+    budget: str
+    quantity: str
+    arms: tuple[Arm, ...]
+    judged: tuple[Judged, ...]
+    seeds: tuple[int, ...]
+    seconds: float
+    recipe: Mapping[str, object]
+    environment: Mapping[str, object]
+    directory: Path
+    failures: tuple[str, ...] = field(default=())
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.NOT_DECIDED if self.failures else overall(self.judged)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain JSON values, with mean and std beside every list of values."""
+        record = asdict(self)
+        del record["directory"]  # a path of this machine
+        for arm, plain in zip(self.arms, record["arms"], strict=True):
+            plain["measured"] = {
+                name: {"mean": one.mean, "std": one.std if len(one.values) > 1 else None, "values": list(one.values)}
+                for name, one in arm.measured.items()
+            }
+        for plain in record["judged"]:
+            plain["standard_error"] = None if math.isnan(plain["standard_error"]) else plain["standard_error"]
+        return {"verdict": str(self.verdict), **record}

@@ -1,0 +1,89 @@
+"""A model reference, the one string every command takes, and what it stands for.
+
+    resnet50             a net of the catalog, untrained
+    runs/my-run          a Run: its final Classifier
+    my-classifier        a Classifier directory
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from residuum.classifier import Classifier
+from residuum.data.preprocess import Preprocessing
+from residuum.errors import InputError, nearest
+from residuum.nets import catalog
+from residuum.run import Run
+from residuum.weights.load import load_weights
+
+
+def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
+    """The Classifier a model reference stands for, on the CPU, in eval mode.
+
+    Args:
+        reference: a Run directory, a Classifier directory, or the name of a net (untrained).
+        net: an instance of your own class, where the directory holds weights of one.
+
+    Raises:
+        InputError: it stands for nothing; the Run is not finished; the directory is damaged.
+    """
+    path, name = Path(reference), str(reference)
+    if path.is_dir():
+        if (path / "run.json").exists():
+            run = Run.open(path)
+            if run.result is None:
+                raise InputError(f"{path}: is not finished. Try: residuum resume {path}")
+            path = path / "classifier"
+        return Classifier.load(path, net=net)
+    if name in catalog.CATALOG:
+        return untrained(name)
+    if path.exists():
+        raise InputError(f"{path}: is a file (expected a Run or Classifier directory). Try: its directory")
+    net_name, colon, tag = name.partition(":")
+    if colon and net_name in catalog.CATALOG:
+        raise InputError(f"model: no weights called {tag!r} are known for {net_name}. Try: {net_name}, untrained")
+    raise InputError(
+        f"model: {name!r} is neither a directory nor a net. Try: a Run directory, or {nearest(name, catalog.CATALOG)}"
+    )
+
+
+def untrained(name: str) -> Classifier:
+    """A Classifier of an untrained net: right in shape, at chance in what it says."""
+    entry = catalog.entry(name)
+    size = entry.input_size
+    return Classifier(
+        net=catalog.net(name).eval(),
+        net_name=name,
+        preprocessing=Preprocessing(
+            channels=3,
+            resize=round(size * 256 / 224) if size >= 64 else size,
+            crop=(size, size),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+        ),
+        class_names=tuple(f"class {index}" for index in range(entry.num_classes)),
+        card={"weights": "untrained"},
+    )
+
+
+def build(
+    name: str, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int = 3
+) -> nn.Module:
+    """A net of the catalog, untrained or with the weights of a file.
+
+    Args:
+        name: `resnet50`, `plain56`, ...
+        weights: None for untrained, or the path of a weight file: safetensors, or what `torch.save` wrote of a state
+            dict.
+        num_classes: outputs; that of the paper by default.
+        in_channels: channels of the image.
+
+    Raises:
+        InputError: no such net, or the file cannot be read or does not fit.
+    """
+    net = catalog.net(name, num_classes=num_classes, in_channels=in_channels)
+    if weights is not None:
+        load_weights(net, weights)
+    return net

@@ -1,0 +1,1 @@
+"""Tables, figures, pages and progress bars, from plain values."""

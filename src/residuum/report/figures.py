@@ -1,0 +1,138 @@
+"""Figures as SVG (for pages) and PNG (for everything else), drawn by matplotlib without a screen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+# Okabe and Ito's colours, dark ones alternating with light ones so that neighbours differ in grey as well.
+COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7")
+PNG_DPI = 160
+STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "path"}
+MAX_SHOWN_ERROR = 100.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure in both formats."""
+
+    svg: str
+    png: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Error over steps for one arm: `values` is `(seeds, points)`, in percent."""
+
+    steps: Sequence[float]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ArmCurves:
+    """Training and test curves of one net."""
+
+    name: str
+    train: Curve
+    test: Curve | None
+
+
+def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = "test") -> Drawing:
+    """Training (thin) and test (bold) error over iterations, as in He et al. 2015, Figure 6.
+
+    Args:
+        panels: arms by the title of their panel; all panels share their axes.
+        test_name: what the bold lines are.
+
+    Lines are means over seeds, bands one standard deviation to either side. The axis of errors ends where the panels do, as
+    the paper's, or at 100 %.
+    """
+    figure, axes = _figure(len(panels))
+    for axis, (title, arms) in zip(axes, panels.items(), strict=True):
+        for colour, arm in zip(COLOURS, arms, strict=False):
+            _line(axis, arm.train, colour, width=1.1, style="--", label=None)
+            label = f"{arm.name}"
+            if arm.test is not None:
+                _line(axis, arm.test, colour, width=2.6, style="-", label=label)
+            else:
+                axis.plot([], [], color=colour, linewidth=2.6, label=label)
+        axis.set_title(title)
+        axis.set_xlabel("iteration")
+        axis.set_ylim(0, _top(panels))
+        axis.grid(axis="y", color="#dddddd", linewidth=0.7)
+        axis.legend(frameon=False, loc="upper right")
+    axes[0].set_ylabel("error (%)")
+    figure.text(0.99, 0.01, f"thin dashed: training · bold: {test_name}", ha="right", fontsize=9, color="#555555")
+    return _draw(figure)
+
+
+def lines(curves: Mapping[str, Curve], *, y_label: str, top: float | None = None) -> Drawing:
+    """Named curves over steps in one panel."""
+    figure, axes = _figure(1)
+    for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+        _line(axes[0], curve, colour, width=2.0, style="-", label=name)
+    axes[0].set_xlabel("iteration")
+    axes[0].set_ylabel(y_label)
+    axes[0].set_ylim(bottom=0, top=top)
+    axes[0].grid(axis="y", color="#dddddd", linewidth=0.7)
+    axes[0].legend(frameon=False)
+    return _draw(figure)
+
+
+def confusion(counts: NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
+    """A confusion matrix: true class in the row, answer in the column, shares of the row as shade."""
+    size = max(4.0, 0.5 * len(class_names) + 2)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axis = figure.add_subplot()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right")
+    axis.set_yticks(range(len(class_names)), class_names)
+    axis.set_xlabel("answer")
+    axis.set_ylabel("true class")
+    if len(class_names) <= 20:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+    return _draw(figure)
+
+
+def _figure(panels: int) -> tuple[Figure, list[Axes]]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2 * panels + 0.4, 4.2), layout="constrained")
+        axes = figure.subplots(1, panels, sharex=True, sharey=True, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _line(axis: Axes, curve: Curve, colour: str, *, width: float, style: str, label: str | None) -> None:
+    mean = curve.values.mean(axis=0)
+    axis.plot(curve.steps, mean, color=colour, linewidth=width, linestyle=style, label=label)
+    if len(curve.values) > 1:
+        std = curve.values.std(axis=0, ddof=1)
+        axis.fill_between(curve.steps, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
+
+
+def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
+    """Upper end of the error axis: room for the larger final error, so that the start does not flatten the end."""
+    ends = [arm.train.values[:, -1].max() for arms in panels.values() for arm in arms]
+    return min(MAX_SHOWN_ERROR, max(20.0, 1.6 * float(max(ends))))
+
+
+def _draw(figure: Figure) -> Drawing:
+    import matplotlib as mpl
+
+    svg, png = io.StringIO(), io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=PNG_DPI)
+    markup = svg.getvalue()
+    return Drawing(svg=markup[markup.index("<svg") :], png=png.getvalue())

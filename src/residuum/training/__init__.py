@@ -1,0 +1,1 @@
+"""Recipe, data and net make a Run."""

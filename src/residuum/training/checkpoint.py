@@ -1,0 +1,103 @@
+"""What a training needs to go on with the same bits, as files.
+
+    state.safetensors   net/<name> and momentum/<name>
+    state.json          step, epoch sums, schedule state, seconds; and where it was made, to say what may differ
+
+No generator state is kept: order, augmentation and every random layer are functions of (seed, step).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import nn
+
+from residuum.errors import DamagedError, TrainingError
+from residuum.training.schedules import ScheduleState
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        step: updates made.
+        loss_sum, wrong, images: of the training images since the last epoch ended.
+        schedule: state of the learning rate.
+        seconds: time spent so far, over all its processes.
+    """
+
+    step: int = 0
+    loss_sum: float = 0.0
+    wrong: int = 0
+    images: int = 0
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    seconds: float = 0.0
+
+
+def circumstances(device: torch.device) -> dict[str, Any]:
+    """What must be equal for two trainings to give the same bits, beside recipe, data and seed."""
+    return {
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+    }
+
+
+def pack(net: nn.Module, optimizer: torch.optim.SGD, progress: Progress, where: Mapping[str, Any]) -> dict[str, bytes]:
+    """A checkpoint's files.
+
+    Raises:
+        TrainingError: a weight or buffer is not a number; such a state is never saved.
+    """
+    tensors = {f"net/{name}": tensor for name, tensor in net.state_dict().items()}
+    for name, parameter in net.named_parameters():
+        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum/{name}"] = momentum
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"step {progress.step}: {name} holds values that are not finite; nothing was saved. "
+                "Try: a lower --learning-rate"
+            )
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    state = {"progress": asdict(progress), "circumstances": dict(where)}
+    return {
+        "state.safetensors": safetensors.torch.save(contiguous),
+        "state.json": json.dumps(state, indent=1).encode(),
+    }
+
+
+def unpack(
+    files: Mapping[str, bytes], net: nn.Module, optimizer: torch.optim.SGD, where: Mapping[str, Any]
+) -> tuple[Progress, list[str]]:
+    """Load a checkpoint into net and optimizer.
+
+    Returns:
+        Where it stood, and for each circumstance that differs a line such as `threads 2 != 1`.
+
+    Raises:
+        DamagedError: the files are not a checkpoint of this net.
+    """
+    try:
+        state = json.loads(files["state.json"])
+        progress = TypeAdapter(Progress).validate_python(state["progress"])
+        tensors = safetensors.torch.load(files["state.safetensors"])
+        net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net/")})
+    except (KeyError, ValueError, ValidationError, RuntimeError, safetensors.SafetensorError) as error:
+        raise DamagedError(f"checkpoint: does not fit this training ({' '.join(str(error).split())[:200]})") from error
+    for name, parameter in net.named_parameters():
+        momentum = tensors.get(f"momentum/{name}")
+        if momentum is not None:
+            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum).detach()
+    was = state.get("circumstances", {})
+    return progress, [f"{key} {was.get(key)} != {now}" for key, now in where.items() if was.get(key) != now]

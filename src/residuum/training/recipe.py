@@ -1,0 +1,161 @@
+"""A Recipe: everything that determines what a training computes, as one frozen value.
+
+Recipes are made by the functions of `recipes.py`; a variant is `dataclasses.replace(recipe, epochs=10)`. What does not change
+the result (device, threads, how often to save) is in `Execution`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from residuum.data.augment import Augmentation, ScaleCropFlip
+from residuum.errors import InputError, unknown
+from residuum.training.schedules import OneCycle, Schedule, WarmUp
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        name: of the function that made it.
+        steps: number of updates; or None and `epochs` says how long.
+        epochs: passes over the training set, where `steps` is None.
+        batch_size: images in an update.
+        learning_rate: peak rate of SGD.
+        momentum, nesterov, weight_decay: of SGD; the decay applies to all parameters, as in the papers.
+        schedule: shape of the learning rate over the steps.
+        warm_up: a lower rate until the training error falls, or None.
+        augmentation: what is done to training images at random, or None.
+        normalisation: `pixel` subtracts the mean image of the training set, `mean-only` its mean colour, `channel` also divides
+            by the deviation.
+        image_size: side of the square the net sees, in pixels; None takes the data's own.
+        holdout: share of the training set kept out to choose by, where the data has no validation split.
+        track_test: record the test error after every epoch, for a figure; nothing is ever chosen by it.
+        label_smoothing: share of the target spread over all classes.
+        zero_init_residual: start every residual branch at zero.
+        bn_group: images that each batch normalisation sees; None for the whole batch.
+        precision: `fp32`, or `bf16` by autocast with fp32 weights.
+        compile: run through `torch.compile`.
+
+    Raises:
+        InputError: a value is out of its range, or not exactly one of `steps` and `epochs` is given.
+    """
+
+    name: str
+    steps: int | None = None
+    epochs: float | None = None
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    schedule: Schedule = OneCycle()
+    warm_up: WarmUp | None = None
+    augmentation: Augmentation | None = None
+    normalisation: Literal["pixel", "channel", "mean-only"] = "channel"
+    image_size: int | None = None
+    holdout: float = 0.0
+    track_test: bool = False
+    label_smoothing: float = 0.0
+    zero_init_residual: bool = False
+    bn_group: int | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.epochs is None):
+            raise InputError(f"recipe: exactly one of steps and epochs is needed, got {self.steps} and {self.epochs}")
+        at_least = {
+            "steps": (self.steps, 1),
+            "batch_size": (self.batch_size, 2),
+            "image_size": (self.image_size, 1),
+            "bn_group": (self.bn_group, 2),
+            "momentum": (self.momentum, 0),
+            "weight_decay": (self.weight_decay, 0),
+            "holdout": (self.holdout, 0),
+        }
+        for name, (value, least) in at_least.items():
+            if value is not None and not value >= least:
+                raise InputError(f"{name}: must be at least {least}, got {value}. Try: {name} {max(least, 1)}")
+        for name, positive in {"epochs": self.epochs, "learning_rate": self.learning_rate}.items():
+            if positive is not None and not (positive > 0 and math.isfinite(positive)):
+                raise InputError(f"{name}: must be above 0, got {positive}. Try: {name} {1 if name == 'epochs' else 0.1}")
+
+    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+        """This recipe with some fields replaced; those given as None stay.
+
+        `steps` and `epochs` replace each other, and random scales keep their proportion to a new `image_size`.
+
+        Raises:
+            InputError: a recipe has no such field, or a value is out of its range.
+        """
+        given = {name: value for name, value in changes.items() if value is not None}
+        known = [each.name for each in fields(self)]
+        for name in given:
+            if name not in known:
+                raise unknown("recipe", name, known)
+        if "steps" in given:
+            given.setdefault("epochs", None)
+        elif "epochs" in given:
+            given["steps"] = None
+        size, augmentation = given.get("image_size"), self.augmentation
+        if size and self.image_size and isinstance(augmentation, ScaleCropFlip) and "augmentation" not in given:
+            smallest, largest = (round(s * size / self.image_size) for s in (augmentation.smallest, augmentation.largest))
+            given["augmentation"] = replace(augmentation, smallest=smallest, largest=largest)
+        return replace(self, **given)
+
+    def num_steps(self, num_images: int) -> int:
+        """Updates in all, on a training set of `num_images`."""
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, round(self.epochs * num_images / self.batch_size))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: object) -> Recipe:
+        """The Recipe that `to_json` wrote.
+
+        Raises:
+            InputError: a field is missing, unknown or of another type.
+        """
+        try:
+            return TypeAdapter(Recipe).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"recipe.{where}: {first['msg']}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How to run a Recipe: nothing here changes the result beyond rounding.
+
+    Attributes:
+        device: `cpu`, `cuda`, `cuda:1`, or `auto` for a GPU where there is one.
+        threads: CPU threads; None leaves PyTorch's choice.
+        workers: threads that decode images; None for one for each CPU.
+        checkpoint_seconds: time between two checkpoints.
+        checkpoint_steps: save every so many steps as well.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "workers", "checkpoint_steps"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}: must be at least 1, got {value}. Try: --{name.replace('_', '-')} 1")

@@ -1,0 +1,108 @@
+"""The recipes, each a function that returns a complete Recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from residuum.data.augment import CropFlip, ScaleCropFlip
+from residuum.data.source import Dataset
+from residuum.errors import unknown
+from residuum.training.recipe import Recipe
+from residuum.training.schedules import OneCycle, Plateau, StepDecay, WarmUp
+
+WARM_UP_NETS = frozenset({"resnet110", "plain110", "preact_resnet110", "resnet1202"})
+
+
+def paper_cifar(*, split: Literal["50k", "45k/5k"] = "50k", warm_up: bool = False) -> Recipe:
+    """CIFAR-10 as in He et al. 2015, section 4.2.
+
+    64k updates of 128 images, rate 0.1 divided by 10 at 32k and 48k; momentum 0.9, weight decay 1e-4; the mean image
+    subtracted, padded by 4 zeros, random crop or its mirror image; the last iterate counts. `split="45k/5k"` keeps 5,000
+    training images out, as the authors did to find this schedule; the nets they report saw all 50,000. `warm_up` is
+    their start of ResNet-110 at 0.01. The paper's 128 images lay on two GPUs: `bn_group=64` normalises as they did.
+    """
+    return Recipe(
+        name="paper_cifar",
+        steps=64_000,
+        batch_size=128,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        schedule=StepDecay(milestones=(32_000, 48_000)),
+        warm_up=WarmUp() if warm_up else None,
+        augmentation=CropFlip(pad=4),
+        normalisation="pixel",
+        holdout=0.1 if split == "45k/5k" else 0.0,
+        bn_group=64,
+    )
+
+
+def paper_imagenet() -> Recipe:
+    """ImageNet as in He et al. 2015, section 3.4.
+
+    60e4 updates of 256 images, rate 0.1 divided by 10 when the error plateaus; shorter side drawn from [256, 480], a random
+    224 crop or its mirror image, the mean image subtracted, colours shifted as by Krizhevsky et al. 2012; no dropout.
+    """
+    return Recipe(
+        name="paper_imagenet",
+        steps=600_000,
+        batch_size=256,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        schedule=Plateau(),
+        augmentation=ScaleCropFlip(smallest=256, largest=480),
+        normalisation="pixel",
+        image_size=224,
+    )
+
+
+def digits() -> Recipe:
+    """Small grey images: 30 epochs, batch 128, one cycle up to 0.1, momentum 0.9, no augmentation."""
+    return Recipe(name="digits", epochs=30, batch_size=128, learning_rate=0.1, momentum=0.9, schedule=OneCycle())
+
+
+def folder(*, image_size: int = 224) -> Recipe:
+    """A folder of photographs, from scratch: 60 epochs of batch 32, one cycle up to 0.05.
+
+    Scale and crop vary as in `paper_imagenet`, in proportion to `image_size`.
+    """
+    return Recipe(
+        name="folder",
+        epochs=60,
+        batch_size=32,
+        learning_rate=0.05,
+        schedule=OneCycle(),
+        augmentation=ScaleCropFlip(smallest=round(image_size * 256 / 224), largest=round(image_size * 480 / 224)),
+        image_size=image_size,
+        zero_init_residual=True,
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {
+    "paper_cifar": paper_cifar,
+    "paper_imagenet": paper_imagenet,
+    "digits": digits,
+    "folder": folder,
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]()
+
+
+def default_recipe(dataset: Dataset, net_name: str, net_size: int) -> Recipe:
+    """What a person means who names a net and a data set only; `net_size` is the net's own input size."""
+    if dataset.image_size is None:
+        return folder(image_size=net_size)
+    if dataset.channels == 1:
+        return digits()
+    return paper_cifar(warm_up=net_name in WARM_UP_NETS)

@@ -1,0 +1,61 @@
+"""Load tensors into a net: names mapped, shapes checked, every key accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from residuum.errors import InputError
+from residuum.weights.read import read_tensors
+
+PREFIXES = ("module.", "_orig_mod.")
+SHOWN = 4
+
+
+def load_weights(net: nn.Module, path: str | Path) -> None:
+    """Load a weight file into `net`.
+
+    Names are matched after wrappers' prefixes (`module.`) are taken off and a last layer called `linear` is read as `fc`
+    (the CIFAR ResNets of akamaster). BN counters (`num_batches_tracked`), which inference does not need, may be
+    missing; nothing else may be missing, left over, of another shape, or not finite.
+
+    Raises:
+        InputError: the file cannot be read, or does not fit; one message lists all that is wrong, and `net` is unchanged.
+    """
+    tensors = {our_name(name): tensor for name, tensor in read_tensors(path).items()}
+    own = net.state_dict()
+    problems = mismatches(tensors, own)
+    if problems:
+        raise InputError(f"{path}: does not fit this net ({'; '.join(problems)}). Try: the net it was trained as")
+    net.load_state_dict(own | tensors)
+
+
+def our_name(name: str) -> str:
+    """A parameter's name as our nets have it."""
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return "fc." + name.removeprefix("linear.") if name.startswith("linear.") else name
+
+
+def mismatches(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """What does not fit, grouped: missing, extra, mis-shaped, not finite."""
+    required = {name for name in own if not name.endswith("num_batches_tracked")}
+    both = sorted(set(tensors) & set(own))
+    groups = {
+        "missing": sorted(required - set(tensors)),
+        "not in the net": sorted(set(tensors) - set(own)),
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} for {tuple(own[name].shape)}"
+            for name in both
+            if tensors[name].shape != own[name].shape
+        ],
+        "not finite": [n for n in both if tensors[n].is_floating_point() and not torch.isfinite(tensors[n]).all()],
+    }
+    return [
+        f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
+        for what, names in groups.items()
+        if names
+    ]
