@@ -7,8 +7,8 @@
     run.classifier().predict("image.png")
     finding = residuum.reproduce("degradation")          # a Finding, with its page
 
-The public names are those of `__all__`, and every net of the catalog as a function: `residuum.resnet50(weights=None)`. They
-are imported when first used: `import residuum` itself loads no torch.
+The public names are those of `__all__`, and every net of the catalog as a function:
+`residuum.resnet50(weights=None)`. They are imported when first used: `import residuum` itself loads no torch.
 """
 
 from __future__ import annotations

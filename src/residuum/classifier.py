@@ -171,20 +171,20 @@ class Classifier:
 
         Args:
             split: images and labels.
-            class_names: what the split's labels mean; they are matched to this Classifier's classes by name. None where they
-                are this Classifier's own.
+            class_names: what the split's labels mean; they are matched to this Classifier's classes by name. None
+                where they are this Classifier's own.
             views, batch_size, on_images: as in `residuum.evaluation.evaluate`.
 
         Raises:
-            InputError: the split has classes that this Classifier does not know, or images of other channels, or an image
-                cannot be read.
+            InputError: the split has classes that this Classifier does not know, or images of other channels, or an
+                image cannot be read.
         """
         if class_names is not None:
             split = replace(split, labels=self._own_labels(split.labels, class_names))
         if split.images.channels != self.preprocessing.channels:
             raise InputError(
-                f"data: has images of {split.images.channels} channels, this Classifier takes {self.preprocessing.channels}. "
-                "Try: the data it was trained on"
+                f"data: its images have {split.images.channels} channels (expected {self.preprocessing.channels}). "
+                "Try: the data this Classifier was trained on"
             )
         return evaluate(
             self.logits,
@@ -289,9 +289,7 @@ def _build(document: _Document, path: Path) -> nn.Module:
             f"{path}: holds weights of {document.net}, which is not in the catalog. "
             f"Try: Classifier.load({str(path)!r}, net=...) with an instance of that class"
         )
-    return catalog.net(
-        document.net, num_classes=len(document.class_names), in_channels=document.preprocessing.channels
-    )
+    return catalog.net(document.net, num_classes=len(document.class_names), in_channels=document.preprocessing.channels)
 
 
 def expand(images: ImageLike | Iterable[ImageLike]) -> Sequence[ImageLike]:

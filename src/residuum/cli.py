@@ -17,10 +17,14 @@ from residuum.commands.reproduce import Report, Reproduce
 from residuum.commands.train import Resume, Train
 from residuum.errors import ResiduumError
 
-DESCRIPTION = "The residual-network workbench: build, train, prove, use. --debug shows tracebacks, --version the version."
+DESCRIPTION = (
+    "The residual-network workbench: build, train, prove, use. --debug shows tracebacks, --version the version."
+)
 
 
 class Command(Protocol):
+    """What every command can do."""
+
     def run(self) -> int: ...
 
 
@@ -37,7 +41,7 @@ Commands = (
 
 def parse(arguments: Sequence[str]) -> Command:
     """The command a person typed; exits with 2 where it cannot be understood, with 0 after `--help`."""
-    return tyro.cli(  # type: ignore[call-overload,no-any-return]
+    return tyro.cli(
         Commands,
         prog="residuum",
         description=DESCRIPTION,

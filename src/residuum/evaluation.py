@@ -1,6 +1,7 @@
 """Metrics of a callable on a split: each image once, in one crop, ten crops or several scales.
 
-The figures do not depend on batch size or order of work: correct answers are counted, losses added up in double precision.
+The figures do not depend on batch size or order of work: correct answers are counted, losses added up in double
+precision.
 """
 
 from __future__ import annotations

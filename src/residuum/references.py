@@ -1,8 +1,8 @@
 """A model reference, the one string every command takes, and what it stands for.
 
-    resnet50             a net of the catalog, untrained
-    runs/my-run          a Run: its final Classifier
-    my-classifier        a Classifier directory
+resnet50             a net of the catalog, untrained
+runs/my-run          a Run: its final Classifier
+my-classifier        a Classifier directory
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A Run: the directory of one training.
 
-    run.json             what was asked for: net, data, recipe, seed; enough to go on after a crash
-    environment.json     hardware, versions, commit
-    metrics.jsonl        one line for each epoch
-    checkpoints/         step-00000391/ and so on, each whole and verified, newest last
-    classifier/          the final Classifier
-    result.json          the final metrics; its presence means the Run is finished
-    report.html          curves and tables, with their PNG beside them
+run.json             what was asked for: net, data, recipe, seed; enough to go on after a crash
+environment.json     hardware, versions, commit
+metrics.jsonl        one line for each epoch
+checkpoints/         step-00000391/ and so on, each whole and verified, newest last
+classifier/          the final Classifier
+result.json          the final metrics; its presence means the Run is finished
+report.html          curves and tables, with their PNG beside them
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Evaluate:
                 data_dir=self.data_dir,
                 channels=classifier.preprocessing.channels,
                 on_bytes=lambda name, done, total: progress.evaluating(f"download {name}", done, total or 0),
-                on_progress=lambda done, total: progress.evaluating("looking through the folder", done, total),
+                on_progress=lambda done, total: progress.evaluating("reading images", done, total),
             )
             for skipped in dataset.skipped:
                 progress.message(f"skipped {skipped.path}: {skipped.reason}")
@@ -74,7 +74,8 @@ class Evaluate:
         print(f"{dataset.name} {name}: {metrics.num_images:,} images, {self.views} view(s)")
         print(f"top-1 {share(metrics.top1)}{top5}, error {share(metrics.error)}, loss {metrics.loss:.4f}")
         rows = [
-            [str(one["class"]), f"{one['images']:,}", _share(one["recall"]), _share(one["precision"])] for one in per_class
+            [str(one["class"]), f"{one['images']:,}", _share(one["recall"]), _share(one["precision"])]
+            for one in per_class
         ]
         print_table(Table(("class", "images", "recall", "precision"), rows, numeric=(1, 2, 3)))
         return 0

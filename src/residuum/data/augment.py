@@ -1,8 +1,8 @@
 """What is done to training images only. Every draw is a pure function of (seed, position in the sample order).
 
 `CropFlip` works on a whole batch of one size: pad, random crop, random mirror image (He et al. 2015, section 4.2).
-`ScaleCropFlip` works on one image of any size: random scale, random crop, mirror image (section 3.4), and shifts colours
-along the principal components of the training set (Krizhevsky et al. 2012, section 4.1).
+`ScaleCropFlip` works on one image of any size: random scale, random crop, mirror image (section 3.4), and shifts
+colours along the principal components of the training set (Krizhevsky et al. 2012, section 4.1).
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ PCA_STD = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class CropFlip:
-    """Pad each side by `pad` zeros (after the mean is subtracted), crop at random to the old size, mirror half of all."""
+    """Pad each side by `pad` zeros (after the mean is subtracted), crop at random to the old size, mirror half of
+    all.
+    """
 
     kind: Literal["crop-flip"] = "crop-flip"
     pad: int = 4
@@ -59,9 +61,7 @@ def random_words(seed: int, start: int, count: int) -> NDArray[np.uint64]:
     return words
 
 
-def crop_flip(
-    batch: Tensor, words: NDArray[np.uint64], augmentation: CropFlip, preprocessing: Preprocessing
-) -> Tensor:
+def crop_flip(batch: Tensor, words: NDArray[np.uint64], augmentation: CropFlip, preprocessing: Preprocessing) -> Tensor:
     """Normalise and augment a batch at once: `(N, H, W, C)` uint8 to `(N, C, H, W)` float32.
 
     Each output pixel is gathered from where it comes from; pixels from outside the image become zeros after

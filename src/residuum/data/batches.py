@@ -1,8 +1,9 @@
 """Batches for training and evaluation.
 
-Training takes its images from one endless sequence: the permutation of epoch 0, then of epoch 1, and so on. Batch k is the
-positions k B to (k + 1) B of it, so batches are always full, and order and augmentation of each position are a pure
-function of (seed, position): a resumed run continues with the batch it would have seen. Evaluation takes each image once.
+Training takes its images from one endless sequence: the permutation of epoch 0, then of epoch 1, and so on. Batch k
+is the positions k B to (k + 1) B of it, so batches are always full, and order and augmentation of each position are a
+pure function of (seed, position): a resumed run continues with the batch it would have seen. Evaluation takes each
+image once.
 """
 
 from __future__ import annotations

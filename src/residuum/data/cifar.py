@@ -17,20 +17,22 @@ import numpy as np
 
 from residuum.data.archives import ARCHIVES, OnBytes, fetch
 from residuum.data.decode import decode
-from residuum.data.source import ArrayImages, Dataset, Split, array_fingerprint
+from residuum.data.source import ArrayImages, Dataset, OnProgress, Pixels, Split, array_fingerprint
 from residuum.errors import InputError
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXEL_BYTES = 3 * 32 * 32
+DECODED_AT_ONCE = 500
 
 
-def cifar(name: str, data_dir: Path | None, on_bytes: OnBytes) -> Dataset:
+def cifar(name: str, data_dir: Path | None, on_bytes: OnBytes, on_progress: OnProgress) -> Dataset:
     """CIFAR-10 or CIFAR-100.
 
     Args:
         name: `cifar10` or `cifar100`.
         data_dir: a directory with the binary archive or with parquet files; None downloads the archive.
         on_bytes: called with file name, bytes so far and in total.
+        on_progress: called with images decoded and in all, for each split.
 
     Raises:
         InputError: the directory holds neither; a file is not what it should be; no network.
@@ -42,10 +44,11 @@ def cifar(name: str, data_dir: Path | None, on_bytes: OnBytes) -> Dataset:
     if archive.is_file():
         train, test, class_names = _from_archive(archive, name)
     elif any(directory.rglob("*.parquet")):
-        train, test, class_names = _from_parquet(directory, name)
+        train, test, class_names = _from_parquet(directory, name, on_progress)
     else:
         raise InputError(
-            f"{directory}: holds neither {archive.name} nor train-*.parquet. Try: --data {name} without --data-dir, to download"
+            f"{directory}: holds neither {archive.name} nor train-*.parquet. "
+            f"Try: --data {name} without --data-dir, to download"
         )
     return Dataset(
         name=name,
@@ -77,7 +80,9 @@ def _from_archive(path: Path, name: str) -> tuple[Split, Split, tuple[str, ...]]
                 elif base.endswith(".bin"):
                     parts["train"].append(content.read())
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"{path}: is not a readable archive ({error}). Try: delete it, to download it again") from error
+        raise InputError(
+            f"{path}: is not a readable archive ({error}). Try: delete it, to download it again"
+        ) from error
     splits = [_records(part, b"".join(blocks), label_bytes, path) for part, blocks in parts.items()]
     return splits[0], splits[1], class_names
 
@@ -92,13 +97,13 @@ def _records(part: str, content: bytes, label_bytes: int, path: Path) -> Split:
     return Split(part, ArrayImages(np.ascontiguousarray(pixels)), labels)
 
 
-def _from_parquet(directory: Path, name: str) -> tuple[Split, Split, tuple[str, ...]]:
-    train, class_names = _parquet_split(directory, "train", name)
-    test, _ = _parquet_split(directory, "test", name)
+def _from_parquet(directory: Path, name: str, on_progress: OnProgress) -> tuple[Split, Split, tuple[str, ...]]:
+    train, class_names = _parquet_split(directory, "train", name, on_progress)
+    test, _ = _parquet_split(directory, "test", name, on_progress)
     return train, test, class_names
 
 
-def _parquet_split(directory: Path, part: str, name: str) -> tuple[Split, tuple[str, ...]]:
+def _parquet_split(directory: Path, part: str, name: str, on_progress: OnProgress) -> tuple[Split, tuple[str, ...]]:
     import pyarrow.parquet
 
     paths = sorted(directory.rglob(f"{part}-*.parquet"))
@@ -116,13 +121,25 @@ def _parquet_split(directory: Path, part: str, name: str) -> tuple[Split, tuple[
             metadata = table.schema.metadata or {}
         except (OSError, KeyError, ValueError) as error:  # pyarrow's errors derive from these
             raise InputError(f"{path}: is not a {name} parquet file ({error})") from error
-    with ThreadPoolExecutor() as pool:
-        images = list(pool.map(lambda content: decode(content, channels=3, name=part), encoded))
+    images = _decode_all(encoded, part, on_progress)
     shapes = {image.shape for image in images}
     if shapes != {(32, 32, 3)}:
         raise InputError(f"{directory}: its images are not all 32x32 (got {sorted(shapes)[:3]})")
     split = Split(part, ArrayImages(np.stack(images)), np.asarray(labels, dtype=np.int64))
     return split, _class_names(metadata, label_column, name, int(split.labels.max()) + 1)
+
+
+def _decode_all(encoded: list[bytes], part: str, on_progress: OnProgress) -> list[Pixels]:
+    """Decode many small images; threads take them by the hundred, since handing them out singly costs more than
+    decoding.
+    """
+    pieces = [encoded[start : start + DECODED_AT_ONCE] for start in range(0, len(encoded), DECODED_AT_ONCE)]
+    images: list[Pixels] = []
+    with ThreadPoolExecutor() as pool:
+        for piece in pool.map(lambda each: [decode(content, channels=3, name=part) for content in each], pieces):
+            images += piece
+            on_progress(len(images), len(encoded))
+    return images
 
 
 def _class_names(metadata: dict[bytes, bytes], column: str, name: str, count: int) -> tuple[str, ...]:

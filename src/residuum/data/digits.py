@@ -1,7 +1,7 @@
 """The 1,797 handwritten digits that come with scikit-learn: 8x8, ten classes, real, no download.
 
-From E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test part). Pixels are 0
-to 16 there; here they are scaled to 0 to 255, rounded.
+From E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998 (its test part).
+Pixels are 0 to 16 there; here they are scaled to 0 to 255, rounded.
 """
 
 from __future__ import annotations

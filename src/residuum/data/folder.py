@@ -21,12 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from residuum.data.decode import SUFFIXES, decode
-from residuum.data.source import Dataset, Pixels, Skipped, Split, stratified
+from residuum.data.source import Dataset, OnProgress, Pixels, Skipped, Split, stratified
 from residuum.errors import InputError
 
 SPLIT_DIRECTORIES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE = 0.2
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,6 @@
-"""MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017): 60,000 training and 10,000 test images of 28x28 in grey, idx files."""
+"""MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017): 60,000 training and 10,000 test images of 28x28 in grey, idx
+files.
+"""
 
 from __future__ import annotations
 

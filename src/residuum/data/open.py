@@ -8,9 +8,9 @@ from pathlib import Path
 from residuum.data.archives import OnBytes
 from residuum.data.cifar import cifar
 from residuum.data.digits import digits
-from residuum.data.folder import OnProgress, folder
+from residuum.data.folder import folder
 from residuum.data.mnist import mnist
-from residuum.data.source import Dataset
+from residuum.data.source import Dataset, OnProgress
 from residuum.errors import InputError, nearest
 
 NAMES = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist")
@@ -33,7 +33,7 @@ def open_dataset(
             official archive is downloaded. Meaningless for `digits` and folders.
         channels: of a folder's images: 3 for colour, 1 for grey.
         on_bytes: progress of a download: file name, bytes so far, bytes in all.
-        on_progress: progress of looking through a folder: files so far, files in all.
+        on_progress: progress of looking through a folder or decoding a set: images so far, images in all.
 
     Raises:
         InputError: there is no such set or folder, or its files cannot be used.
@@ -47,7 +47,7 @@ def open_dataset(
         return digits()
     directory = data_dir or _from_environment(name)
     if name.startswith("cifar"):
-        return cifar(name, directory, on_bytes)
+        return cifar(name, directory, on_bytes, on_progress)
     return mnist(name, directory, on_bytes)
 
 

@@ -21,6 +21,7 @@ from residuum.errors import InputError
 
 Views = Literal["1", "10", "multi-scale"]
 SCALES = (224, 256, 384, 480, 640)  # He et al. 2015, section 3.4, for a crop of 224
+STATISTICS_BATCH = 256
 SAMPLE_SIZE = 5000  # images that statistics of a folder are computed from
 
 
@@ -62,8 +63,8 @@ class Preprocessing:
     def views(self, pixels: Pixels, kind: Views) -> Iterator[Pixels]:
         """The views of an image that are evaluated and averaged.
 
-        `1`: the centre crop. `10`: four corners and the centre, with their mirror images (Krizhevsky 2012). `multi-scale`:
-        the whole image at five scales (He et al. 2015, section 3.4), for a net that takes any size.
+        `1`: the centre crop. `10`: four corners and the centre, with their mirror images (Krizhevsky 2012).
+        `multi-scale`: the whole image at five scales (He et al. 2015, section 3.4), for a net that takes any size.
 
         Raises:
             InputError: ten crops of an image that is no larger than one crop.
@@ -125,10 +126,10 @@ def fit(
     total = np.zeros((*crop, channels))
     squares = np.zeros(channels)
     chosen = np.linspace(0, len(images) - 1, min(len(images), _limit(images))).astype(int)
-    for index in chosen:
-        pixels = neutral.view(images.load(index)).astype(np.float64) / 255
-        total += pixels
-        squares += (pixels**2).mean(axis=(0, 1))
+    for indices in np.array_split(chosen, -(-len(chosen) // STATISTICS_BATCH)):
+        pixels = np.stack([neutral.view(images.load(index)) for index in indices]).astype(np.float64) / 255
+        total += pixels.sum(axis=0)
+        squares += (pixels**2).mean(axis=(1, 2)).sum(axis=0)
     mean_image = total / len(chosen)
     mean = mean_image.mean(axis=(0, 1))
     std = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 1e-12))

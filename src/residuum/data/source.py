@@ -7,7 +7,7 @@ its files when asked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from residuum.errors import InputError
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+OnProgress = Callable[[int, int], None]  # done, in all
 
 
 class Images(Protocol):
@@ -119,7 +120,9 @@ class Dataset:
         """
         splits = self.splits()
         if name not in splits:
-            raise InputError(f"{self.name}: has no {name} split (it has {', '.join(splits)}). Try: --split {[*splits][-1]}")
+            raise InputError(
+                f"{self.name}: has no {name} split (it has {', '.join(splits)}). Try: --split {[*splits][-1]}"
+            )
         return splits[name]
 
 
@@ -148,6 +151,6 @@ def array_fingerprint(*splits: Split) -> str:
     digest = hashlib.sha256()
     for split in splits:
         if isinstance(split.images, ArrayImages):
-            digest.update(np.ascontiguousarray(split.images.array))
-        digest.update(np.ascontiguousarray(split.labels))
+            digest.update(split.images.array.tobytes())
+        digest.update(split.labels.tobytes())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """Degradation: a deeper plain network has the higher *training* error, and shortcuts cure it.
 
-He et al. 2015, section 1 with Figure 1, section 4.1 with Table 2 and Figure 4 (18 and 34 layers, ImageNet), section 4.2 with
-Figure 6 (20 to 110 layers, CIFAR-10). The plain and the residual nets of one depth have the same layers; with option A
-also the same parameters. Since it is the training error that rises, it is not overfitting.
+He et al. 2015, section 1 with Figure 1, section 4.1 with Table 2 and Figure 4 (18 and 34 layers, ImageNet), section
+4.2 with Figure 6 (20 to 110 layers, CIFAR-10). The plain and the residual nets of one depth have the same layers;
+with option A also the same parameters. Since it is the training error that rises, it is not overfitting.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def degradation(
         seeds: how many; they are 0, 1, 2, ...
         depths: the shallow and the deep one: 20 and 56 by default, 18 and 34 for a folder.
         budget: `quick`, `short` or `paper`, as far as the data has them.
-        out: where runs, `finding.json`, `report.html` and `figure.png` go; `runs/degradation-<data>` by default. Finished
-            runs found there are reused.
+        out: where runs, `finding.json`, `report.html` and `figure.png` go; `runs/degradation-<data>` by default.
+            Finished runs found there are reused.
         data_dir: where the files of a named set lie.
         execution: device and threads.
         observer: who is told of the progress.
@@ -134,9 +134,12 @@ def degradation(
         execution=execution or Execution(),
         observer=observer,
     )
-    words = f"{chosen_name}: {name}, {len(dataset.train):,} training images, {chosen.words}; {seeds} seed(s)."
+    images = f"{len(dataset.train):,} training images"
+    words = f"{chosen_name}: {name}, {images}, {chosen.words}; {seeds} seed{'s' if seeds > 1 else ''}."
     finding = conclude(done, nets, seeds=seeds, budget=words, recipe=recipe, directory=directory)
-    command = f"residuum reproduce degradation --data {data} --depths {shallow} {deep} --seeds {seeds} --budget {chosen_name}"
+    command = (
+        f"residuum reproduce degradation --data {data} --depths {shallow} {deep} --seeds {seeds} --budget {chosen_name}"
+    )
     _write(finding, draw(done, nets, seeds), command)
     return finding
 
@@ -192,7 +195,7 @@ def draw(done: Executed, nets: list[str], seeds: int) -> Drawing:
     curves = {net: _curves(net, [*found.values()]) for net in nets if (found := _runs_of(net, done, seeds))}
     panels = {
         title: [curves[net] for net in pair if net in curves]
-        for title, pair in {"plain": nets[:2], "residual": nets[2:]}.items()
+        for title, pair in {"plain networks": nets[:2], "residual networks": nets[2:]}.items()
     }
     has_test = any(arm.test is not None for arm in curves.values())
     return error_curves({t: arms for t, arms in panels.items() if arms}, test_name="test" if has_test else "validation")

@@ -1,4 +1,6 @@
-"""Several trainings as one plan: what is done already is reused, what was interrupted goes on, what fails is recorded."""
+"""Several trainings as one plan: what is done already is reused, what was interrupted goes on, what fails is
+recorded.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def write_file(path: Path, content: bytes | str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_through(temporary, data)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         _remove_quietly(temporary)
@@ -72,7 +72,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         entries = {name: {"bytes": len(content), "sha256": sha256(content)} for name, content in files.items()}
         _write_through(temporary / MANIFEST, json.dumps({"files": entries}, indent=1).encode())
         sync_directory(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
@@ -120,8 +120,9 @@ def remove_leftovers(directory: Path) -> None:
 
 def storage_error(path: Path, error: OSError) -> StorageError:
     """The one-line form of a failed write."""
+    reason = error.strerror or error
     return StorageError(
-        f"{path}: cannot be written ({error.strerror or error}). Try: a directory on a disk with space that you may write"
+        f"{path}: cannot be written ({reason}). Try: a directory on a disk with space that you may write"
     )
 
 

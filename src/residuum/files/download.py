@@ -59,7 +59,7 @@ def download(
         if found != sha256:
             part.unlink()
             raise DamagedError(f"{url}: sha256 differs (expected {sha256[:12]}, got {found[:12]}); nothing was kept")
-        os.replace(part, target)
+        part.replace(target)
         sync_directory(target.parent)
     except urllib.error.URLError as error:
         raise InputError(f"{url}: cannot be fetched ({error.reason}). Try: a network, or --data-dir DIR") from error

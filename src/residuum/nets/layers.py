@@ -43,7 +43,7 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or len(x) <= self.group:
             return super().forward(x)
-        return torch.cat([super(GroupedBatchNorm2d, self).forward(part) for part in x.split(self.group)])
+        return torch.cat([super(GroupedBatchNorm2d, self).forward(part) for part in torch.split(x, self.group)])
 
 
 def set_bn_group(net: nn.Module, group: int) -> None:
@@ -51,7 +51,7 @@ def set_bn_group(net: nn.Module, group: int) -> None:
     for module in net.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = GroupedBatchNorm2d
-            module.group = group
+            module.__dict__["group"] = group
 
 
 def initialise_he(net: nn.Module) -> None:

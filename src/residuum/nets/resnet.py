@@ -245,7 +245,9 @@ class ResNet(nn.Module):
         super().__init__()
         for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
             if value < 1:
-                raise InputError(f"{name}: must be at least 1, got {value}. Try: {name}={3 if name == 'in_channels' else 10}")
+                raise InputError(
+                    f"{name}: must be at least 1, got {value}. Try: {name}={3 if name == 'in_channels' else 10}"
+                )
         self.variant, self.num_classes, self.in_channels = variant, num_classes, in_channels
         first_width = variant.widths[0]
         kernel, stride = (7, 2) if variant.stem == "imagenet" else (3, 1)

@@ -25,6 +25,8 @@ STANDARD_ERRORS = 2.0
 
 
 class Verdict(StrEnum):
+    """What the numbers say of a claim."""
+
     HOLDS = "holds"
     DOES_NOT_HOLD = "does not hold"
     NOT_DECIDED = "not decided at this budget"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 # Okabe and Ito's colours, dark ones alternating with light ones so that neighbours differ in grey as well.
 COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7")
 PNG_DPI = 160
-STYLE = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "path"}
+STYLE: Any = {"font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "path"}
 MAX_SHOWN_ERROR = 100.0
 
 
@@ -47,28 +48,30 @@ def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = 
     """Training (thin) and test (bold) error over iterations, as in He et al. 2015, Figure 6.
 
     Args:
-        panels: arms by the title of their panel; all panels share their axes.
+        panels: arms by the title of their panel.
         test_name: what the bold lines are.
 
-    Lines are means over seeds, bands one standard deviation to either side. The axis of errors ends where the panels do, as
-    the paper's, or at 100 %.
+    Lines are means over seeds, bands one standard deviation to either side. All panels share their axes.
     """
     figure, axes = _figure(len(panels))
     for axis, (title, arms) in zip(axes, panels.items(), strict=True):
         for colour, arm in zip(COLOURS, arms, strict=False):
-            _line(axis, arm.train, colour, width=1.1, style="--", label=None)
-            label = f"{arm.name}"
+            _line(axis, arm.train, colour, width=1.2, style="--", label=None)
             if arm.test is not None:
-                _line(axis, arm.test, colour, width=2.6, style="-", label=label)
-            else:
-                axis.plot([], [], color=colour, linewidth=2.6, label=label)
-        axis.set_title(title)
+                _line(axis, arm.test, colour, width=2.6, style="-", label=None)
+            axis.plot([], [], color=colour, linewidth=5, label=arm.name)
+        axis.plot([], [], color="#555555", linewidth=1.2, linestyle="--", label="training")
+        axis.plot([], [], color="#555555", linewidth=2.6, label=test_name)
+        axis.set_title(title, fontsize=12, fontweight="bold", pad=32)
         axis.set_xlabel("iteration")
         axis.set_ylim(0, _top(panels))
         axis.grid(axis="y", color="#dddddd", linewidth=0.7)
-        axis.legend(frameon=False, loc="upper right")
+        entries = len(arms) + 2
+        axis.legend(
+            frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=entries, fontsize=9, handlelength=1.6,
+            columnspacing=1.2,
+        )  # fmt: skip
     axes[0].set_ylabel("error (%)")
-    figure.text(0.99, 0.01, f"thin dashed: training · bold: {test_name}", ha="right", fontsize=9, color="#555555")
     return _draw(figure)
 
 
@@ -122,9 +125,11 @@ def _line(axis: Axes, curve: Curve, colour: str, *, width: float, style: str, la
 
 
 def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
-    """Upper end of the error axis: room for the larger final error, so that the start does not flatten the end."""
+    """Upper end of the error axis: the whole range where an arm ends high, else twice the end, as in the paper's
+    figure.
+    """
     ends = [arm.train.values[:, -1].max() for arms in panels.values() for arm in arms]
-    return min(MAX_SHOWN_ERROR, max(20.0, 1.6 * float(max(ends))))
+    return MAX_SHOWN_ERROR if max(ends) > 25 else max(20.0, 2.0 * float(max(ends)))
 
 
 def _draw(figure: Figure) -> Drawing:

@@ -45,8 +45,8 @@ def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: s
     """The self-contained page of a Finding."""
     rule = (
         f"A comparison is decided when the difference of the two means stays on one side of the margin by more than "
-        f"{STANDARD_ERRORS:g} standard errors over the seeds. The claim holds if all comparisons hold, does not hold if one "
-        f"does not, and is otherwise not decided at this budget. The rule was fixed before the run."
+        f"{STANDARD_ERRORS:g} standard errors over the seeds. The claim holds if every comparison holds, does not if "
+        f"one does not hold, and is otherwise not decided at this budget. The rule was fixed before the run."
     )
     environment = finding.environment
     packages = environment.get("packages")
@@ -58,8 +58,9 @@ def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: s
         Section(title="Every run", table=runs_table(finding)),
         Section(
             title="How it was made",
-            text=f"{_minutes(finding.seconds)} of training on {environment.get('cpu')} ({environment.get('cpus')} cores), "
-            f"Python {environment.get('python')}, torch {torch_version}, commit {environment.get('commit') or 'unknown'}.",
+            text=f"{_minutes(finding.seconds)} of training on {environment.get('cpu')} "
+            f"({environment.get('cpus')} cores), Python {environment.get('python')}, torch {torch_version}, "
+            f"commit {environment.get('commit') or 'unknown'}.",
             folded=json.dumps({"recipe": finding.recipe, "environment": environment}, indent=1, default=str),
         ),
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -53,7 +53,7 @@ class ConsoleProgress:
         self.batch_size = 1
         self.printed_at = 0.0
 
-    def __enter__(self) -> ConsoleProgress:
+    def __enter__(self) -> Self:
         self.progress.start()
         return self
 

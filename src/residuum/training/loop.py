@@ -1,7 +1,8 @@
 """The training loop: steps, epochs, checkpoints, until the recipe's last step.
 
-The state of a training is the net, the optimizer's momentum and a `Progress`; everything else is a function of recipe, data, seed
-and step. Therefore a loop that starts from a checkpoint makes the same bits as one that was never stopped.
+The state of a training is the net, the optimizer's momentum and a `Progress`; everything else is a function of
+recipe, data, seed and step. Therefore a loop that starts from a checkpoint makes the same bits as one that was never
+stopped.
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class Loop:
         with self._autocast():
             logits = self.forward(images)
             loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-        loss.backward()
+        torch.autograd.backward(loss)
+        loss = loss.detach()
         self._require_finite(loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,14 +1,14 @@
 """A Recipe: everything that determines what a training computes, as one frozen value.
 
-Recipes are made by the functions of `recipes.py`; a variant is `dataclasses.replace(recipe, epochs=10)`. What does not change
-the result (device, threads, how often to save) is in `Execution`.
+Recipes are made by the functions of `recipes.py`; a variant is `dataclasses.replace(recipe, epochs=10)`. What does
+not change the result (device, threads, how often to save) is in `Execution`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -32,8 +32,8 @@ class Recipe:
         schedule: shape of the learning rate over the steps.
         warm_up: a lower rate until the training error falls, or None.
         augmentation: what is done to training images at random, or None.
-        normalisation: `pixel` subtracts the mean image of the training set, `mean-only` its mean colour, `channel` also divides
-            by the deviation.
+        normalisation: `pixel` subtracts the mean image of the training set, `mean-only` its mean colour, `channel`
+            also divides by the deviation.
         image_size: side of the square the net sees, in pixels; None takes the data's own.
         holdout: share of the training set kept out to choose by, where the data has no validation split.
         track_test: record the test error after every epoch, for a figure; nothing is ever chosen by it.
@@ -55,7 +55,7 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
-    schedule: Schedule = OneCycle()
+    schedule: Schedule = field(default_factory=OneCycle)
     warm_up: WarmUp | None = None
     augmentation: Augmentation | None = None
     normalisation: Literal["pixel", "channel", "mean-only"] = "channel"
@@ -85,7 +85,9 @@ class Recipe:
                 raise InputError(f"{name}: must be at least {least}, got {value}. Try: {name} {max(least, 1)}")
         for name, positive in {"epochs": self.epochs, "learning_rate": self.learning_rate}.items():
             if positive is not None and not (positive > 0 and math.isfinite(positive)):
-                raise InputError(f"{name}: must be above 0, got {positive}. Try: {name} {1 if name == 'epochs' else 0.1}")
+                raise InputError(
+                    f"{name}: must be above 0, got {positive}. Try: {name} {1 if name == 'epochs' else 0.1}"
+                )
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
         """This recipe with some fields replaced; those given as None stay.
@@ -106,7 +108,9 @@ class Recipe:
             given["steps"] = None
         size, augmentation = given.get("image_size"), self.augmentation
         if size and self.image_size and isinstance(augmentation, ScaleCropFlip) and "augmentation" not in given:
-            smallest, largest = (round(s * size / self.image_size) for s in (augmentation.smallest, augmentation.largest))
+            smallest, largest = (
+                round(s * size / self.image_size) for s in (augmentation.smallest, augmentation.largest)
+            )
             given["augmentation"] = replace(augmentation, smallest=smallest, largest=largest)
         return replace(self, **given)
 

@@ -18,9 +18,10 @@ def paper_cifar(*, split: Literal["50k", "45k/5k"] = "50k", warm_up: bool = Fals
     """CIFAR-10 as in He et al. 2015, section 4.2.
 
     64k updates of 128 images, rate 0.1 divided by 10 at 32k and 48k; momentum 0.9, weight decay 1e-4; the mean image
-    subtracted, padded by 4 zeros, random crop or its mirror image; the last iterate counts. `split="45k/5k"` keeps 5,000
-    training images out, as the authors did to find this schedule; the nets they report saw all 50,000. `warm_up` is
-    their start of ResNet-110 at 0.01. The paper's 128 images lay on two GPUs: `bn_group=64` normalises as they did.
+    subtracted, padded by 4 zeros, random crop or its mirror image; the last iterate counts. `split="45k/5k"` keeps
+    5,000 training images out, as the authors did to find this schedule; the nets they report saw all 50,000.
+    `warm_up` is their start of ResNet-110 at 0.01. The paper's 128 images lay on two GPUs: `bn_group=64` normalises
+    as they did.
     """
     return Recipe(
         name="paper_cifar",
@@ -41,8 +42,9 @@ def paper_cifar(*, split: Literal["50k", "45k/5k"] = "50k", warm_up: bool = Fals
 def paper_imagenet() -> Recipe:
     """ImageNet as in He et al. 2015, section 3.4.
 
-    60e4 updates of 256 images, rate 0.1 divided by 10 when the error plateaus; shorter side drawn from [256, 480], a random
-    224 crop or its mirror image, the mean image subtracted, colours shifted as by Krizhevsky et al. 2012; no dropout.
+    60e4 updates of 256 images, rate 0.1 divided by 10 when the error plateaus; shorter side drawn from [256, 480], a
+    random 224 crop or its mirror image, the mean image subtracted, colours shifted as by Krizhevsky et al. 2012; no
+    dropout.
     """
     return Recipe(
         name="paper_imagenet",

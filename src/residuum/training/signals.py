@@ -12,8 +12,8 @@ HANDLED = (signal.SIGINT, signal.SIGTERM)
 class StopRequest:
     """A context in which `signal_number` tells whether somebody asked to stop.
 
-    The first signal is noted; handlers are then put back as they were, so that a second one acts as usual. Outside the main
-    thread, where handlers cannot be set, it only ever says no.
+    The first signal is noted; handlers are then put back as they were, so that a second one acts as usual. Outside
+    the main thread, where handlers cannot be set, it only ever says no.
     """
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from residuum.classifier import Classifier
 from residuum.data.open import open_dataset
 from residuum.data.preprocess import Preprocessing, fit
-from residuum.data.source import Dataset, Split, stratified
+from residuum.data.source import Dataset, stratified
 from residuum.errors import InputError
 from residuum.files.lock import lock_directory
 from residuum.nets import catalog
@@ -139,7 +139,9 @@ def resume(
         _require_same_data(opened, config, dataset)
         dataset = with_holdout(dataset, recipe.holdout)
         if config["own_net"] and net is None:
-            raise InputError(f"{opened.path}: trains your own {config['net']}. Try: resume(..., net=that class()) in Python")
+            raise InputError(
+                f"{opened.path}: trains your own {config['net']}. Try: resume(..., net=that class()) in Python"
+            )
         module_or_name = net if net is not None else str(config["net"])
         net_size = catalog.entry(module_or_name).input_size if isinstance(module_or_name, str) else 224
         preprocessing = fit_preprocessing(dataset, recipe, net_size)
@@ -208,7 +210,10 @@ def _finish(run: Run, loop: Loop) -> None:
         "seconds": round(loop.progress.seconds, 2),
         "weights_sha256": weights_sha256(loop.net),
         "train": {key: last[f"train_{key}"] for key in ("loss", "error")},
-        **{name: each.to_json() | {"per_class": each.per_class(loop.dataset.class_names)} for name, each in final.items()},
+        **{
+            name: each.to_json() | {"per_class": each.per_class(loop.dataset.class_names)}
+            for name, each in final.items()
+        },
     }
     run.finish(classifier, result)
     write_run_report(run.path, config=config, environment=run.environment, metrics=run.metrics(), result=result)
@@ -257,9 +262,7 @@ def fit_preprocessing(dataset: Dataset, recipe: Recipe, net_size: int) -> Prepro
     else:
         size = dataset.image_size or (net_size, net_size)
     margin = 256 / 224 if dataset.image_size is None and min(size) >= 64 else 1.0
-    return fit(
-        dataset.train.images, resize=round(min(size) * margin), crop=size, normalisation=recipe.normalisation
-    )
+    return fit(dataset.train.images, resize=round(min(size) * margin), crop=size, normalisation=recipe.normalisation)
 
 
 def prepare_net(
@@ -296,7 +299,9 @@ def _try_out(net: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> 
         raise InputError(f"net: cannot take images of shape {shape} ({reason})") from error
     expected = (1, len(dataset.class_names))
     if tuple(logits.shape) != expected:
-        raise InputError(f"net: answers with shape {tuple(logits.shape)} (expected {expected}, one value for each class)")
+        raise InputError(
+            f"net: answers with shape {tuple(logits.shape)} (expected {expected}, one value for each class)"
+        )
 
 
 def _require_same_data(run: Run, config: dict[str, Any], dataset: Dataset) -> None:
@@ -318,7 +323,7 @@ def _open(data: str | Path, data_dir: str | Path | None, observer: Observer) -> 
         data,
         data_dir=Path(data_dir) if data_dir is not None else None,
         on_bytes=lambda name, done, total: observer.evaluating(f"download {name}", done, total or 0),
-        on_progress=lambda done, total: observer.evaluating("looking through the folder", done, total),
+        on_progress=lambda done, total: observer.evaluating("reading images", done, total),
     )
     for one in dataset.skipped:
         observer.message(f"skipped {one.path}: {one.reason}")

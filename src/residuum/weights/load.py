@@ -18,12 +18,13 @@ SHOWN = 4
 def load_weights(net: nn.Module, path: str | Path) -> None:
     """Load a weight file into `net`.
 
-    Names are matched after wrappers' prefixes (`module.`) are taken off and a last layer called `linear` is read as `fc`
-    (the CIFAR ResNets of akamaster). BN counters (`num_batches_tracked`), which inference does not need, may be
+    Names are matched after wrappers' prefixes (`module.`) are taken off and a last layer called `linear` is read as
+    `fc` (the CIFAR ResNets of akamaster). BN counters (`num_batches_tracked`), which inference does not need, may be
     missing; nothing else may be missing, left over, of another shape, or not finite.
 
     Raises:
-        InputError: the file cannot be read, or does not fit; one message lists all that is wrong, and `net` is unchanged.
+        InputError: the file cannot be read, or does not fit; one message lists all that is wrong, and `net` is
+            unchanged.
     """
     tensors = {our_name(name): tensor for name, tensor in read_tensors(path).items()}
     own = net.state_dict()
