@@ -14,7 +14,6 @@ The public names are those of `__all__`, and every net of the catalog as a funct
 from __future__ import annotations
 
 import importlib
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -22,17 +21,49 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from residuum.classifier import Classifier, Prediction
     from residuum.data.open import open_dataset
+    from residuum.data.preprocess import Preprocessing
     from residuum.data.source import Dataset
     from residuum.errors import ResiduumError
     from residuum.evaluation import Metrics
     from residuum.experiments.claims import reproduce
     from residuum.nets.catalog import net
     from residuum.records.finding import Finding, Verdict
-    from residuum.references import load
+    from residuum.references import NetBuilder, import_weights, load
     from residuum.run import Run
     from residuum.training.recipe import Execution, Recipe
     from residuum.training.recipes import recipe
     from residuum.training.start import resume, train
+
+    resnet18: NetBuilder
+    resnet34: NetBuilder
+    resnet50: NetBuilder
+    resnet101: NetBuilder
+    resnet152: NetBuilder
+    resnet50_v1: NetBuilder
+    resnet101_v1: NetBuilder
+    resnet152_v1: NetBuilder
+    plain18: NetBuilder
+    plain34: NetBuilder
+    resnet20: NetBuilder
+    resnet32: NetBuilder
+    resnet44: NetBuilder
+    resnet56: NetBuilder
+    resnet110: NetBuilder
+    resnet1202: NetBuilder
+    plain20: NetBuilder
+    plain32: NetBuilder
+    plain44: NetBuilder
+    plain56: NetBuilder
+    plain110: NetBuilder
+    preact_resnet18: NetBuilder
+    preact_resnet34: NetBuilder
+    preact_resnet50: NetBuilder
+    preact_resnet101: NetBuilder
+    preact_resnet152: NetBuilder
+    preact_resnet200: NetBuilder
+    preact_resnet110: NetBuilder
+    preact_resnet164: NetBuilder
+    preact_resnet1001: NetBuilder
 
 _HOMES = {
     "Classifier": "residuum.classifier",
@@ -41,10 +72,12 @@ _HOMES = {
     "Finding": "residuum.records.finding",
     "Metrics": "residuum.evaluation",
     "Prediction": "residuum.classifier",
+    "Preprocessing": "residuum.data.preprocess",
     "Recipe": "residuum.training.recipe",
     "ResiduumError": "residuum.errors",
     "Run": "residuum.run",
     "Verdict": "residuum.records.finding",
+    "import_weights": "residuum.references",
     "load": "residuum.references",
     "net": "residuum.nets.catalog",
     "open_dataset": "residuum.data.open",
@@ -61,11 +94,13 @@ __all__ = [
     "Finding",
     "Metrics",
     "Prediction",
+    "Preprocessing",
     "Recipe",
     "ResiduumError",
     "Run",
     "Verdict",
     "__version__",
+    "import_weights",
     "load",
     "net",
     "open_dataset",
@@ -81,10 +116,10 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if not name.startswith("_"):
         from residuum.nets.catalog import CATALOG
-        from residuum.references import build
+        from residuum.references import builder
 
         if name in CATALOG:
-            return partial(build, name)
+            return builder(name)
     raise AttributeError(f"module 'residuum' has no attribute {name!r}")
 
 

@@ -13,14 +13,12 @@ Loading executes nothing: JSON and safetensors hold values only, and the net is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
-import safetensors.torch
 import torch
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,9 +31,11 @@ from residuum.errors import DamagedError, InputError
 from residuum.evaluation import Metrics, OnImages, evaluate, mean_probabilities
 from residuum.files.atomic import read_directory, write_directory
 from residuum.nets import catalog
+from residuum.weights.store import from_bytes, to_bytes
 
 FORMAT = 1
 PREDICT_BATCH = 32
+SHAPES = ((), (1,), (3,))  # of an array, after height and width
 ImageLike = str | Path | bytes | Image.Image | np.ndarray[Any, Any]
 
 
@@ -111,6 +111,7 @@ class Classifier:
         top: int = 5,
         views: Views = "1",
         on_images: OnImages = lambda done, total: None,
+        on_unreadable: Callable[[InputError], None] | None = None,
     ) -> list[Prediction]:
         """Classify images.
 
@@ -120,6 +121,7 @@ class Classifier:
             top: how many classes to give for each image.
             views: `1`, `10` or `multi-scale`; probabilities of several views are averaged.
             on_images: called with images done and in all.
+            on_unreadable: called for each image that cannot be read, which is then left out; None raises instead.
 
         Returns:
             One Prediction for each image, in order; a folder's images in the order of their paths.
@@ -127,10 +129,22 @@ class Classifier:
         Raises:
             InputError: an image is missing, unreadable, or an array has another shape or type.
         """
+        if top < 1:
+            raise InputError(f"top: must be at least 1, got {top}. Try: 5")
         items = expand(images)
         predictions: list[Prediction] = []
         for start in range(0, len(items), PREDICT_BATCH):
-            named = [self._load(item, start + n) for n, item in enumerate(items[start : start + PREDICT_BATCH])]
+            named = []
+            for number, item in enumerate(items[start : start + PREDICT_BATCH], start=start):
+                try:
+                    named.append(self._load(item, number))
+                except InputError as error:
+                    if on_unreadable is None:
+                        raise
+                    on_unreadable(error)
+            on_images(min(start + PREDICT_BATCH, len(items)), len(items))
+            if not named:
+                continue
             probabilities = mean_probabilities(
                 self.logits, [pixels for _, pixels in named], self.preprocessing, views, self.device
             )
@@ -138,7 +152,6 @@ class Classifier:
             for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
                 classes = tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True))
                 predictions.append(Prediction(name, classes))
-            on_images(len(predictions), len(items))
         return predictions
 
     def _load(self, item: ImageLike, number: int) -> tuple[str, Pixels]:
@@ -151,7 +164,7 @@ class Classifier:
         if isinstance(item, Image.Image):
             return name, to_pixels(item, channels)
         array = np.asarray(item)
-        if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3))):
+        if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3) or array.shape[2:] not in SHAPES:
             raise InputError(
                 f"{name}: expected a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3), "
                 f"got {array.dtype} of shape {array.shape}. Try: one image at a time, channels last"
@@ -199,6 +212,10 @@ class Classifier:
 
     def _own_labels(self, labels: Labels, class_names: Sequence[str]) -> Labels:
         """Labels by `class_names` as labels by this Classifier's classes."""
+        if tuple(class_names) == self.class_names:
+            return labels
+        if len(set(self.class_names)) < len(self.class_names):
+            raise InputError("data: its classes cannot be matched by name, since this Classifier has two of one name")
         unknown = sorted(set(class_names) - set(self.class_names))
         if unknown:
             raise InputError(
@@ -215,7 +232,6 @@ class Classifier:
             InputError: something stands there already.
             StorageError: no space, or no permission; nothing is left behind.
         """
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.net.state_dict().items()}
         preprocessing = self.preprocessing
         document = {
             "format": FORMAT,
@@ -232,11 +248,11 @@ class Classifier:
             "card": self.card,
         }
         files = {
-            "model.safetensors": safetensors.torch.save(state),
+            "model.safetensors": to_bytes(self.net.state_dict()),
             "classifier.json": json.dumps(document, indent=1, ensure_ascii=False).encode(),
         }
         if preprocessing.mean_image is not None:
-            files["preprocessing.safetensors"] = safetensors.numpy.save({"mean_image": preprocessing.mean_image})
+            files["preprocessing.safetensors"] = to_bytes({"mean_image": torch.from_numpy(preprocessing.mean_image)})
         write_directory(Path(directory), files)
         return Path(directory)
 
@@ -258,11 +274,11 @@ class Classifier:
         files = read_directory(path)
         try:
             document = _Document.model_validate_json(files["classifier.json"])
-            state = safetensors.torch.load(files["model.safetensors"])
+            state = from_bytes(files["model.safetensors"], str(path / "model.safetensors"))
             mean_image = None
             if document.preprocessing.mean_image:
-                mean_image = safetensors.numpy.load(files["preprocessing.safetensors"])["mean_image"]
-        except (KeyError, ValidationError, safetensors.SafetensorError) as error:
+                mean_image = from_bytes(files["preprocessing.safetensors"], str(path))["mean_image"].numpy()
+        except (KeyError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedError(f"{path}: is not a Classifier directory ({reason})") from error
         if document.format > FORMAT:

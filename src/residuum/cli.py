@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from typing import Annotated, Protocol
 
 import tyro
@@ -15,11 +17,14 @@ from residuum.commands.evaluate import Evaluate, Predict
 from residuum.commands.list import List
 from residuum.commands.reproduce import Report, Reproduce
 from residuum.commands.train import Resume, Train
-from residuum.errors import ResiduumError
+from residuum.errors import InputError, ResiduumError, unknown
 
 DESCRIPTION = (
     "The residual-network workbench: build, train, prove, use. --debug shows tracebacks, --version the version."
 )
+
+
+NAMES = ("list", "train", "resume", "evaluate", "predict", "reproduce", "report")
 
 
 class Command(Protocol):
@@ -40,14 +45,37 @@ Commands = (
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """The command a person typed; exits with 2 where it cannot be understood, with 0 after `--help`."""
-    return tyro.cli(
-        Commands,
-        prog="residuum",
-        description=DESCRIPTION,
-        args=list(arguments),
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-    )
+    """The command a person typed; prints and leaves with 0 after `--help`.
+
+    Raises:
+        InputError: it cannot be understood.
+    """
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in NAMES:
+        raise unknown("command", arguments[0], NAMES)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(
+                Commands,
+                prog="residuum",
+                description=DESCRIPTION,
+                args=list(arguments),
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as leaving:
+        if leaving.code == 0:
+            raise
+        raise InputError(f"{in_one_line(said.getvalue())}. Try: {_help_for(arguments)}") from leaving
+
+
+def in_one_line(boxed: str) -> str:
+    """What the parser of arguments says in a box of several lines."""
+    text = " ".join(line.strip("│╭╰╮╯─ \n") for line in boxed.splitlines() if "──" not in line)
+    return " ".join(text.partition("For full helptext")[0].replace("(required)", "").split()).rstrip(" .")
+
+
+def _help_for(arguments: Sequence[str]) -> str:
+    return f"residuum {arguments[0]} --help" if arguments and arguments[0] in NAMES else "residuum --help"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,9 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"residuum {__version__}")
         return 0
     warnings.showwarning = _show_warning
-    command = parse(given)
     try:
-        return command.run()
+        return parse(given).run()
     except ResiduumError as error:
         if debug:
             raise

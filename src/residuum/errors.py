@@ -46,13 +46,22 @@ class Interrupted(ResiduumError):
         self.exit_code = 128 + signal_number
 
 
+LOOKALIKES = str.maketrans({"o": "0", "l": "1", "i": "1", "-": None, "_": None, " ": None})
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name a person most likely meant, by spelling; the first one where none is near.
+
+    `ResNet-50` and `resnet5O` are `resnet50`: case, hyphens and look-alike characters are tried first.
 
     Raises:
         ValueError: `known` is empty.
     """
     names = list(known)
+    alike = name.lower().translate(LOOKALIKES)
+    for each in names:
+        if each.lower().translate(LOOKALIKES) == alike:
+            return each
     matches = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
     if matches:
         return matches[0]

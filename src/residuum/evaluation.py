@@ -18,6 +18,7 @@ from torch.nn import functional
 from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing, Views
 from residuum.data.source import Split
+from residuum.errors import InputError
 
 Logits = Callable[[Tensor], Tensor]
 OnImages = Callable[[int, int], None]
@@ -124,9 +125,11 @@ def evaluate(
         on_images: called with images done and in all.
 
     Raises:
-        InputError: an image cannot be read, or is too small for ten crops.
+        InputError: an image cannot be read, or is too small for ten crops; a label has no output.
     """
     device = device or torch.device("cpu")
+    if split.labels.min() < 0 or split.labels.max() >= num_classes:
+        raise InputError(f"data: {split.name} has labels up to {split.labels.max()} (expected below {num_classes})")
     tally = _Tally(num_classes)
     if views == "1":
         for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):

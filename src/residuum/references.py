@@ -7,7 +7,9 @@ my-classifier        a Classifier directory
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from torch import nn
 
@@ -17,6 +19,7 @@ from residuum.errors import InputError, nearest
 from residuum.nets import catalog
 from residuum.run import Run
 from residuum.weights.load import load_weights
+from residuum.weights.store import digest
 
 
 def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
@@ -87,3 +90,54 @@ def build(
     if weights is not None:
         load_weights(net, weights)
     return net
+
+
+class NetBuilder(Protocol):
+    """A net of the catalog as a function."""
+
+    def __call__(
+        self, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int = 3
+    ) -> nn.Module:
+        """The net, untrained or with the weights of a file; see `build`."""
+
+
+def builder(name: str) -> NetBuilder:
+    """The function `residuum.<name>`."""
+
+    def build_net(
+        *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int = 3
+    ) -> nn.Module:
+        return build(name, weights=weights, num_classes=num_classes, in_channels=in_channels)
+
+    entry = catalog.entry(name)
+    build_net.__name__ = build_net.__qualname__ = name
+    build_net.__doc__ = (
+        f"{name}: {entry.parameters:,} parameters, {entry.macs:,} multiply-adds on a {entry.input_size}-pixel square "
+        f"({entry.published.source}).\n\n{build.__doc__}"
+    )
+    return build_net
+
+
+def import_weights(
+    net_name: str, weights: str | Path, *, preprocessing: Preprocessing, class_names: Sequence[str]
+) -> Classifier:
+    """A Classifier of weights that somebody else trained.
+
+    Args:
+        net_name: the net of the catalog they belong to.
+        weights: a safetensors file, or what `torch.save` wrote of a state dict; nothing in it is executed.
+        preprocessing: as they were trained with.
+        class_names: by output.
+
+    Raises:
+        InputError: the file cannot be read, or does not fit the net.
+    """
+    net = build(net_name, weights=weights, num_classes=len(class_names), in_channels=preprocessing.channels)
+    card = {"weights": Path(weights).name, "weights_sha256": digest(net.state_dict())}
+    return Classifier(
+        net=net.eval(),
+        net_name=net_name,
+        preprocessing=preprocessing,
+        class_names=tuple(class_names),
+        card=card,
+    )

@@ -13,17 +13,48 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from residuum.classifier import Classifier
 from residuum.errors import DamagedError, InputError
-from residuum.files.atomic import read_directory, remove_leftovers, storage_error, write_directory, write_file
+from residuum.files.atomic import MANIFEST, read_directory, remove_leftovers, storage_error, write_directory, write_file
 
 KEPT_CHECKPOINTS = 2
+FORMAT = 1
+LEFTOVERS = (".lock", ".writing-", "environment.json", "checkpoints")  # of a training that crashed before it began
 Record = dict[str, Any]
+
+
+class RunConfig(BaseModel):
+    """What was asked for, as `run.json` keeps it.
+
+    Attributes:
+        net: name in the catalog, or the qualified name of the user's own class (`own_net`).
+        data: name of a set, or the absolute path of a folder; `data_dir` is where a set's files lie.
+        data_fingerprint: of the training set as it was.
+        class_names: by label.
+        seed, recipe: as trained.
+        skipped: files that were not used, with their reasons.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: int = FORMAT
+    net: str
+    own_net: bool
+    data: str
+    data_dir: str | None
+    data_fingerprint: str
+    class_names: tuple[str, ...]
+    seed: int
+    recipe: dict[str, Any]
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,20 +63,38 @@ class Run:
 
     path: Path
 
+    @staticmethod
+    def require_free(path: Path) -> None:
+        """Check that a Run may begin at `path`.
+
+        Raises:
+            InputError: something that is not a half-begun Run stands there.
+        """
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path}: is a file (expected a directory for the Run). Try: another --out")
+        begun = (path / "run.json").exists()
+        if path.is_dir() and (begun or any(not entry.name.startswith(LEFTOVERS) for entry in path.iterdir())):
+            action = f"residuum resume {path}, or another --out" if begun else "another --out"
+            raise InputError(f"{path}: exists and is not empty. Try: {action}")
+
     @classmethod
-    def create(cls, path: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> Run:
-        """Begin a Run directory.
+    def create(
+        cls, path: Path, config: RunConfig, environment: Mapping[str, Any], first_checkpoint: Mapping[str, bytes]
+    ) -> Run:
+        """Begin a Run directory; `run.json` is written last, so that a Run has all it needs to go on.
 
         Raises:
             InputError: the directory exists and is not empty.
             StorageError: it cannot be written.
         """
-        if path.exists() and (not path.is_dir() or any(not entry.name.startswith(".lock") for entry in path.iterdir())):
-            action = f"residuum resume {path}, or another --out" if (path / "run.json").exists() else "another --out"
-            raise InputError(f"{path}: exists and is not empty. Try: {action}")
+        cls.require_free(path)
+        run = cls(path)
+        for old in run.checkpoints():
+            remove_tree(old)
         write_file(path / "environment.json", dumps(environment))
-        write_file(path / "run.json", dumps(config))
-        return cls(path)
+        run.save_checkpoint(0, first_checkpoint)
+        write_file(path / "run.json", dumps(config.model_dump(mode="json")))
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -62,9 +111,18 @@ class Run:
         return run
 
     @property
-    def config(self) -> Record:
-        """What was asked for."""
-        return self._read("run.json")
+    def config(self) -> RunConfig:
+        """What was asked for.
+
+        Raises:
+            DamagedError: `run.json` is not what `create` writes.
+        """
+        try:
+            return RunConfig.model_validate(self._read("run.json"))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise DamagedError(f"{self.path / 'run.json'}: {where}: {first['msg']}. Try: train again") from error
 
     @property
     def environment(self) -> Record:
@@ -105,35 +163,42 @@ class Run:
         write_file(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
 
     def save_checkpoint(self, step: int, files: Mapping[str, bytes]) -> None:
-        """Write a checkpoint, whole or not at all, and remove all but the newest ones."""
-        target = self.path / "checkpoints" / f"step-{step:08d}"
-        if target.exists():
-            remove_tree(target)
-        write_directory(target, files)
+        """Write a checkpoint, whole or not at all, then remove all but the newest ones.
+
+        Raises:
+            StorageError: it could not be written; the ones before are kept.
+        """
+        write_directory(self._checkpoint(step), files)
         for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
             remove_tree(old)
 
+    def remove_checkpoints_after(self, step: int) -> None:
+        """Remove checkpoints newer than `step`: they did not verify. The caller holds the lock."""
+        for path in self.checkpoints():
+            if path.name > self._checkpoint(step).name:
+                remove_tree(path)
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step-{step:08d}"
+
     def checkpoints(self) -> list[Path]:
         """Directories of checkpoints, oldest first, verified or not."""
-        return sorted((self.path / "checkpoints").glob("step-*"))
+        return sorted((self.path / "checkpoints").glob("step-" + "[0-9]" * 8))
 
-    def newest_checkpoint(self) -> tuple[Path | None, dict[str, bytes], Sequence[str]]:
-        """The newest checkpoint that verifies: path, files, and what is wrong with each newer one.
-
-        None and no files where there is no checkpoint at all.
+    def newest_checkpoint(self) -> tuple[int, dict[str, bytes], Sequence[str]]:
+        """The newest checkpoint that verifies: its step, its files, and what is wrong with each newer one.
 
         Raises:
-            DamagedError: there are checkpoints, but none verifies.
+            DamagedError: none verifies.
         """
         problems: list[str] = []
         for path in reversed(self.checkpoints()):
             try:
-                return path, read_directory(path), problems
+                return int(path.name.removeprefix("step-")), read_directory(path), problems
             except DamagedError as error:
                 problems.append(str(error))
-        if problems:
-            raise DamagedError(f"{problems[0]}; no older checkpoint is left. Try: train again with another --out")
-        return None, {}, []
+        reason = problems[0] if problems else f"{self.path}: has no checkpoint"
+        raise DamagedError(f"{reason}; no older checkpoint is left. Try: train again with another --out")
 
     def finish(self, classifier: Classifier, result: Record) -> None:
         """Write the final Classifier and result."""
@@ -172,11 +237,13 @@ class Run:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory so that a crash on the way leaves nothing that looks whole: the manifest goes first."""
-    (path / "manifest.json").unlink(missing_ok=True)
-    for entry in path.iterdir():
-        entry.unlink()
-    path.rmdir()
+    """Remove a directory so that a crash on the way leaves nothing that looks whole: the manifest goes first.
+
+    What cannot be removed stays: a checkpoint too many does no harm.
+    """
+    with suppress(OSError):
+        (path / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def dumps(value: object) -> str:

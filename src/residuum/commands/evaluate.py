@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -18,7 +19,7 @@ ViewsName = Literal["1", "10", "multi-scale"]
 class Evaluate:
     """Loss, error, per-class table and confusion matrix of a model on a data set, each image counted once."""
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A Run directory, a Classifier directory, or the name of a net (untrained)."""
     data: str
     """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
@@ -38,26 +39,18 @@ class Evaluate:
     """Print JSON, with the confusion matrix."""
 
     def run(self) -> int:
-        from residuum.data.open import open_dataset
         from residuum.files.atomic import write_file
         from residuum.references import load
         from residuum.report.figures import confusion
         from residuum.report.page import Table
         from residuum.report.progress import ConsoleProgress
         from residuum.report.table import print_table
-        from residuum.training.start import choose_device
+        from residuum.training.prepare import choose_device
+        from residuum.training.start import open_data
 
         classifier = load(self.model).to(choose_device(self.device))
         with ConsoleProgress() as progress:
-            dataset = open_dataset(
-                self.data,
-                data_dir=self.data_dir,
-                channels=classifier.preprocessing.channels,
-                on_bytes=lambda name, done, total: progress.evaluating(f"download {name}", done, total or 0),
-                on_progress=lambda done, total: progress.evaluating("reading images", done, total),
-            )
-            for skipped in dataset.skipped:
-                progress.message(f"skipped {skipped.path}: {skipped.reason}")
+            dataset = open_data(self.data, self.data_dir, progress, channels=classifier.preprocessing.channels)
             name = self.split or ("test" if dataset.test is not None else "val")
             names = None if classifier.card.get("weights") == "untrained" else dataset.class_names
             metrics = classifier.evaluate(
@@ -85,9 +78,9 @@ class Evaluate:
 class Predict:
     """Name the class of images."""
 
-    model: tyro.conf.Positional[str]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A Run directory, a Classifier directory, or the name of a net (untrained)."""
-    images: tyro.conf.Positional[tuple[str, ...]]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE ...")]
     """Image files, or folders of them."""
     top: int = 3
     """How many classes to show for each image."""
@@ -102,16 +95,19 @@ class Predict:
         from residuum.errors import InputError
         from residuum.references import load
         from residuum.report.progress import ConsoleProgress
-        from residuum.training.start import choose_device
+        from residuum.training.prepare import choose_device
 
         if not self.images:
             raise InputError(f"images: none were given. Try: residuum predict {self.model} photo.jpg")
-        if self.top < 1:
-            raise InputError(f"top: must be at least 1, got {self.top}. Try: --top 3")
+        unreadable: list[InputError] = []
         classifier = load(self.model).to(choose_device(self.device))
         with ConsoleProgress() as progress:
             predictions = classifier.predict(
-                list(self.images), top=self.top, views=self.views, on_images=progress.images
+                list(self.images),
+                top=self.top,
+                views=self.views,
+                on_images=progress.images,
+                on_unreadable=unreadable.append,
             )
             if classifier.card.get("weights") == "untrained":
                 progress.message(f"warning: {self.model} is untrained, its answers mean nothing")
@@ -120,7 +116,9 @@ class Predict:
                 print(json.dumps(asdict(prediction)))
             else:
                 print(f"{prediction.source}: " + ", ".join(f"{name} {share(p)}" for name, p in prediction.top))
-        return 0
+        for error in unreadable:
+            print(f"error: {error}", file=sys.stderr)
+        return InputError.exit_code if unreadable else 0
 
 
 def _share(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -14,7 +15,7 @@ from residuum.errors import unknown
 class List:
     """Show the nets that can be built by name, with their cost and what their paper reports."""
 
-    pattern: tyro.conf.Positional[str] = ""
+    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = ""
     """Part of a name, or a shell pattern such as 'preact_*'."""
     json: bool = False
     """Print JSON."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Reproduce:
     """Reproduce a published claim: train, measure, judge; write a Finding and its page."""
 
-    claim: tyro.conf.Positional[str]
+    claim: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")]
     """degradation: deeper plain networks train worse, and shortcuts cure it."""
     data: str = "digits"
     """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
@@ -73,7 +73,11 @@ class Report:
 
         run = Run.open(self.run_directory)
         page = write_run_report(
-            run.path, config=run.config, environment=run.environment, metrics=run.metrics(), result=run.result
+            run.path,
+            config=run.config.model_dump(mode="json"),
+            environment=run.environment,
+            metrics=run.metrics(),
+            result=run.result,
         )
         print(shown_path(page))
         return 0

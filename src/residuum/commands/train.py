@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Train:
     """Train a net on a data set or a folder of images, into a Run directory."""
 
-    net: tyro.conf.Positional[str]
+    net: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NET")]
     """Name of a net; `residuum list` shows them."""
     data: str
     """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
@@ -34,7 +34,7 @@ class Train:
     epochs: float | None = None
     """Passes over the training set, instead of the recipe's."""
     max_steps: int | None = None
-    """Stop after so many updates."""
+    """Train for so many updates, instead of the recipe's."""
     batch_size: int | None = None
     """Images in an update."""
     learning_rate: float | None = None
@@ -43,7 +43,7 @@ class Train:
     """Side of the square the net sees, in pixels."""
     holdout: float | None = None
     """Share of the training images kept out to validate on; 0.1 is the 45k/5k split of CIFAR-10."""
-    precision: Literal["fp32", "bf16"] | None = None
+    precision: Literal["fp32", "tf32", "bf16"] | None = None
     """Numbers of the forward and backward pass."""
     compile: bool = False
     """Run through torch.compile."""

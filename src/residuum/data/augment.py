@@ -37,8 +37,7 @@ class CropFlip:
 class ScaleCropFlip:
     """Shorter side drawn between `smallest` and `largest` pixels, a random crop of it, mirror half of all.
 
-    `colour_std` is the deviation of the colour shift along each principal component, in units of that component's
-    own deviation; 0 leaves colours alone.
+    `colour_std` is the deviation of the random factors of the colour shift, 0.1 in the paper; 0 leaves colours alone.
     """
 
     kind: Literal["scale-crop-flip"] = "scale-crop-flip"
@@ -96,7 +95,7 @@ def scale_crop_flip(
     span = augmentation.largest - augmentation.smallest + 1
     shorter_side = augmentation.smallest + int(words[0] % np.uint64(span))
     height, width = preprocessing.crop
-    resized = preprocessing.resized(pixels, max(shorter_side, height, width))
+    resized = preprocessing.resized(pixels, preprocessing.covering(pixels, shorter_side))
     top = int(words[1] % np.uint64(resized.shape[0] - height + 1))
     left = int(words[2] % np.uint64(resized.shape[1] - width + 1))
     crop = resized[top : top + height, left : left + width]
@@ -105,7 +104,10 @@ def scale_crop_flip(
 
 @dataclass(frozen=True, eq=False)
 class ColourComponents:
-    """Principal components of a training set's colours, each scaled by its deviation: `(3, 3)`, one in a row."""
+    """Principal components of a training set's colours, each times its eigenvalue: `(3, 3)`, one in a row.
+
+    Pixels are scaled to [0, 1], the unit in which the paper's formula makes small shifts.
+    """
 
     components: NDArray[np.float32]
 
@@ -121,8 +123,11 @@ class ColourComponents:
 
 
 def colour_components(images: Images, preprocessing: Preprocessing) -> ColourComponents:
-    """The colour components of up to 500 training images, evenly spread over the set."""
+    """The colour components of a training set.
+
+    Differs from the paper: computed from up to 500 images, evenly spread over the set, not from all.
+    """
     chosen = np.linspace(0, len(images) - 1, min(len(images), PCA_IMAGES)).astype(int)
     pixels = np.concatenate([preprocessing.view(images.load(index)).reshape(-1, 3)[::37] for index in chosen]) / 255.0
     values, vectors = np.linalg.eigh(np.cov(pixels.T))
-    return ColourComponents((vectors * np.sqrt(np.maximum(values, 0))).T.astype(np.float32))
+    return ColourComponents((vectors * np.maximum(values, 0)).T.astype(np.float32))

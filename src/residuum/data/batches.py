@@ -79,8 +79,9 @@ class TrainingBatches:
         self.split, self.preprocessing, self.augmentation = split, preprocessing, augmentation
         self.batch_size, self.seed, self.device, self.workers = batch_size, seed, device, workers
         self.array = None
-        if isinstance(split.images, ArrayImages):
-            self.array = torch.from_numpy(_fitted(split.images, preprocessing).array).to(device)
+        one_size = isinstance(split.images, ArrayImages) and _fits(split.images, preprocessing)
+        if one_size and not isinstance(augmentation, ScaleCropFlip):
+            self.array = torch.from_numpy(split.images.array).to(device)  # type: ignore[attr-defined]
         coloured = isinstance(augmentation, ScaleCropFlip) and augmentation.colour_std and preprocessing.channels == 3
         self.colours = colour_components(split.images, preprocessing) if coloured else None
 
@@ -156,11 +157,4 @@ def evaluation_batches(
 
 
 def _fits(images: ArrayImages, preprocessing: Preprocessing) -> bool:
-    return images.array.shape[1:3] == preprocessing.crop and min(preprocessing.crop) == preprocessing.resize
-
-
-def _fitted(images: ArrayImages, preprocessing: Preprocessing) -> ArrayImages:
-    """The images at the size of the net, resized once if they are not."""
-    if _fits(images, preprocessing):
-        return images
-    return ArrayImages(np.stack([preprocessing.view(images.load(index)) for index in range(len(images))]))
+    return tuple(images.array.shape[1:3]) == preprocessing.crop and min(preprocessing.crop) == preprocessing.resize

@@ -18,7 +18,8 @@ import numpy as np
 from residuum.data.archives import ARCHIVES, OnBytes, fetch
 from residuum.data.decode import decode
 from residuum.data.source import ArrayImages, Dataset, OnProgress, Pixels, Split, array_fingerprint
-from residuum.errors import InputError
+from residuum.errors import DamagedError, InputError
+from residuum.files.atomic import sha256_file
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXEL_BYTES = 3 * 32 * 32
@@ -42,6 +43,7 @@ def cifar(name: str, data_dir: Path | None, on_bytes: OnBytes, on_progress: OnPr
         raise InputError(f"{directory}: no such directory. Try: --data-dir with the folder of the {name} files")
     archive = directory / ARCHIVES[name][0].file_name
     if archive.is_file():
+        _require_official(archive, name)
         train, test, class_names = _from_archive(archive, name)
     elif any(directory.rglob("*.parquet")):
         train, test, class_names = _from_parquet(directory, name, on_progress)
@@ -59,6 +61,15 @@ def cifar(name: str, data_dir: Path | None, on_bytes: OnBytes, on_progress: OnPr
         image_size=(32, 32),
         fingerprint=array_fingerprint(train, test),
     )
+
+
+def _require_official(path: Path, name: str) -> None:
+    expected, found = ARCHIVES[name][0].sha256, sha256_file(path)
+    if found != expected:
+        raise DamagedError(
+            f"{path}: is not the official archive (sha256 expected {expected[:12]}, got {found[:12]}). "
+            f"Try: delete it, then --data {name} without --data-dir, to download"
+        )
 
 
 def _from_archive(path: Path, name: str) -> tuple[Split, Split, tuple[str, ...]]:
@@ -104,39 +115,56 @@ def _from_parquet(directory: Path, name: str, on_progress: OnProgress) -> tuple[
 
 
 def _parquet_split(directory: Path, part: str, name: str, on_progress: OnProgress) -> tuple[Split, tuple[str, ...]]:
+    import pyarrow
     import pyarrow.parquet
 
     paths = sorted(directory.rglob(f"{part}-*.parquet"))
     if not paths:
         raise InputError(f"{directory}: has no {part}-*.parquet. Try: the folder with both train and test files")
+    _require_all_shards(paths)
     label_column = "label" if name == "cifar10" else "fine_label"
-    encoded: list[bytes] = []
+    encoded: list[tuple[str, bytes]] = []
     labels: list[int] = []
     metadata: dict[bytes, bytes] = {}
     for path in paths:
         try:
             table = pyarrow.parquet.read_table(path, columns=["img", label_column])
-            encoded += [entry["bytes"] for entry in table.column("img").to_pylist()]
-            labels += table.column(label_column).to_pylist()
+            rows = enumerate(table.column("img").to_pylist())
+            encoded += [(f"{path} row {row}", bytes(entry["bytes"])) for row, entry in rows]
+            labels += [int(label) for label in table.column(label_column).to_pylist()]
             metadata = table.schema.metadata or {}
-        except (OSError, KeyError, ValueError) as error:  # pyarrow's errors derive from these
-            raise InputError(f"{path}: is not a {name} parquet file ({error})") from error
-    images = _decode_all(encoded, part, on_progress)
+        except (OSError, KeyError, ValueError, TypeError, pyarrow.ArrowException) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"{path}: is not a {name} parquet file ({reason}). Try: another copy") from error
+    images = _decode_all(encoded, on_progress)
     shapes = {image.shape for image in images}
     if shapes != {(32, 32, 3)}:
         raise InputError(f"{directory}: its images are not all 32x32 (got {sorted(shapes)[:3]})")
     split = Split(part, ArrayImages(np.stack(images)), np.asarray(labels, dtype=np.int64))
-    return split, _class_names(metadata, label_column, name, int(split.labels.max()) + 1)
+    classes = 10 if name == "cifar10" else 100
+    if split.labels.min() < 0 or split.labels.max() >= classes:
+        raise InputError(f"{directory}: has labels beyond the {classes} classes of {name}")
+    return split, _class_names(metadata, label_column, name, classes)
 
 
-def _decode_all(encoded: list[bytes], part: str, on_progress: OnProgress) -> list[Pixels]:
+def _require_all_shards(paths: list[Path]) -> None:
+    """The hub names shards `train-00000-of-00005.parquet`: all of them must be there."""
+    for path in paths:
+        _, found, count = path.stem.rpartition("-of-")
+        if found and count.isdigit() and int(count) != len(paths):
+            raise InputError(
+                f"{path.parent}: has {len(paths)} of {int(count)} {path.stem[:5]} files. Try: fetch the others"
+            )
+
+
+def _decode_all(encoded: list[tuple[str, bytes]], on_progress: OnProgress) -> list[Pixels]:
     """Decode many small images; threads take them by the hundred, since handing them out singly costs more than
     decoding.
     """
     pieces = [encoded[start : start + DECODED_AT_ONCE] for start in range(0, len(encoded), DECODED_AT_ONCE)]
     images: list[Pixels] = []
     with ThreadPoolExecutor() as pool:
-        for piece in pool.map(lambda each: [decode(content, channels=3, name=part) for content in each], pieces):
+        for piece in pool.map(lambda each: [decode(content, channels=3, name=name) for name, content in each], pieces):
             images += piece
             on_progress(len(images), len(encoded))
     return images

@@ -4,7 +4,8 @@ Conversions, all documented because libraries differ:
   EXIF rotation is applied. Of an animation the first frame is taken. Transparency is laid on white.
   16-bit grey is scaled to 8 bits (value / 257), not clipped. CMYK and palettes are converted to RGB.
   Grey becomes three equal channels where a net wants colour; colour becomes ITU-R 601 luma where it wants grey.
-Refused before decoding: any format outside `FORMATS`, whatever the file is called, and more than `MAX_PIXELS`.
+Refused before decoding: any format outside `FORMATS`, whatever the file is called, more than `MAX_PIXELS`, and images
+more than `MAX_ASPECT` times as long as wide.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from residuum.errors import InputError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_PIXELS = 64 * 1024 * 1024
+MAX_ASPECT = 100
+MAX_FILE_BYTES = 256 << 20
+
+# Pillow warns of odd metadata and of large images; what matters of that is an error here. Set once, since filters are
+# global and decoding runs in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(file: Path | bytes, *, channels: int, name: str | None = None) -> Pixels:
@@ -36,30 +43,46 @@ def decode(file: Path | bytes, *, channels: int, name: str | None = None) -> Pix
         InputError: missing, empty, not an image, cut short, too large, or of a kind that is not supported.
     """
     name = name or (str(file) if isinstance(file, Path) else "image")
-    try:
-        source = file.read_bytes() if isinstance(file, Path) else file
-    except FileNotFoundError as error:
-        raise InputError(f"{name}: no such file. Try: a path to an image") from error
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror})") from error
+    source = read_image_file(file) if isinstance(file, Path) else file
     if not source:
         raise InputError(f"{name}: is empty (0 bytes). Try: another copy of the file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source), formats=FORMATS) as image:
-                _refuse_bomb(image, name)
-                return to_pixels(image, channels)
+        with Image.open(io.BytesIO(source), formats=FORMATS) as image:
+            _refuse_size(image, name)
+            return to_pixels(image, channels, name=name)
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: is not an image this program reads (expected {', '.join(FORMATS)})") from error
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: cannot be decoded ({error}). Try: another copy of the file") from error
+    except Exception as error:  # what a decoder raises on a damaged or hostile file can be anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name}: cannot be decoded ({reason}). Try: another copy of the file") from error
 
 
-def to_pixels(image: Image.Image, channels: int) -> Pixels:
+def read_image_file(path: Path) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        InputError: missing, not a regular file, larger than any image that would be decoded, or unreadable.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r}: cannot be the name of a file. Try: a path to an image")
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file. Try: a path to an image")
+        if not path.is_file():
+            raise InputError(f"{path}: is not a file. Try: a path to an image")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: is larger than {MAX_FILE_BYTES >> 20} MiB. Try: a smaller version of the image")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def to_pixels(image: Image.Image, channels: int, *, name: str = "image") -> Pixels:
     """A PIL image as `(H, W, channels)` uint8, by the conversions listed at the top of this file.
+
+    `name` is what messages call it.
 
     Raises:
         InputError: the image holds floating-point values, for which no range is known.
@@ -67,10 +90,9 @@ def to_pixels(image: Image.Image, channels: int) -> Pixels:
     mode = "RGB" if channels == 3 else "L"
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        raise InputError("image: holds floating-point pixels without a known range. Try: an 8-bit or 16-bit file")
+        raise InputError(f"{name}: holds floating-point pixels without a known range. Try: an 8-bit or 16-bit file")
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+        image = _eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -78,14 +100,28 @@ def to_pixels(image: Image.Image, channels: int) -> Pixels:
     return pixels if channels == 3 else pixels[:, :, None]
 
 
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """A 16-bit grey image scaled to 8 bits; the value it declares transparent becomes so."""
+    values = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return grey
+
+
 def to_image(pixels: Pixels) -> Image.Image:
     """`(H, W, C)` uint8 as a PIL image, C = 1 or 3."""
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _refuse_bomb(image: Image.Image, name: str) -> None:
+def _refuse_size(image: Image.Image, name: str) -> None:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InputError(
             f"{name}: {width}x{height} is more than {MAX_PIXELS:,} pixels. Try: a smaller version of the image"
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InputError(
+            f"{name}: {width}x{height} is too narrow to be resized (at most 1:{MAX_ASPECT}). Try: a part of it"
         )

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from residuum.data.decode import SUFFIXES, decode
-from residuum.data.source import Dataset, OnProgress, Pixels, Skipped, Split, stratified
+from residuum.data.decode import SUFFIXES, decode, read_image_file
+from residuum.data.source import Dataset, OnProgress, Pixels, Skipped, Split
 from residuum.errors import InputError
+from residuum.files.atomic import sha256
 
 SPLIT_DIRECTORIES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE = 0.2
@@ -59,26 +60,23 @@ def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda do
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder. Try: digits, cifar10, or a path with one directory for each class")
-    found = {
-        name: directory
-        for name, choices in SPLIT_DIRECTORIES.items()
-        if (directory := next((root / choice for choice in choices if (root / choice).is_dir()), None))
-    }
-    if "train" not in found:
-        found = {"all": root}
+    found = _split_directories(root) or {"all": root}
     class_names = _class_names(found.get("train", root))
     for name, directory in found.items():
         _same_classes(class_names, _class_names(directory), root, name)
     listed = {name: _files(directory, class_names, root) for name, directory in found.items()}
     total = sum(len(files) for files, _ in listed.values())
     splits, skipped = {}, []
+    fingerprint = hashlib.sha256()
     done = 0
     for name, (files, odd) in listed.items():
         start = done
-        split, unreadable = _check(name, files, channels, lambda n, start=start: on_progress(start + n, total))  # type: ignore[misc]
-        _every_class(split, class_names, found[name])
-        splits[name] = split
-        skipped += [*odd, *unreadable]
+        checked = _check(name, files, channels, lambda n, start=start: on_progress(start + n, total))  # type: ignore[misc]
+        _every_class(checked.split, class_names, found[name])
+        splits[name] = checked.split
+        skipped += [*odd, *checked.skipped]
+        for digest, label in zip(checked.digests, checked.split.labels, strict=True):
+            fingerprint.update(f"{name} {class_names[label]} {digest}\n".encode())
         done += len(files)
     if "all" in splits:
         splits = _divide(splits["all"], root, class_names)
@@ -89,9 +87,30 @@ def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda do
         val=splits.get("val"),
         test=splits.get("test"),
         image_size=None,
-        fingerprint=_fingerprint(splits, root),
+        fingerprint=fingerprint.hexdigest(),
         skipped=tuple(skipped),
     )
+
+
+def _split_directories(root: Path) -> dict[str, Path] | None:
+    """The directories of the splits by name, or None where the folder is one tree of classes.
+
+    A folder is divided if all its directories are named as splits, so that a class may be called `train` (beside
+    `bus`).
+    """
+    named = {choice: name for name, choices in SPLIT_DIRECTORIES.items() for choice in choices}
+    directories = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not directories or any(entry.name.lower() not in named for entry in directories):
+        return None
+    found: dict[str, Path] = {}
+    for entry in directories:
+        name = named[entry.name.lower()]
+        if name in found:
+            raise InputError(f"{root}: {found[name].name} and {entry.name} are both the {name} split. Try: keep one")
+        found[name] = entry
+    if "train" not in found:
+        raise InputError(f"{root}: has {', '.join(found)} but no train directory. Try: add train, or name the classes")
+    return dict(sorted(found.items(), key=lambda item: list(SPLIT_DIRECTORIES).index(item[0])))
 
 
 def _class_names(directory: Path) -> tuple[str, ...]:
@@ -103,6 +122,10 @@ def _class_names(directory: Path) -> tuple[str, ...]:
         )
     seen: dict[str, str] = {}
     for name in names:
+        if printable(name) != name:
+            raise InputError(f"{directory}: class directory {printable(name)!r} is not UTF-8. Try: rename it")
+        if (directory / name).is_symlink():
+            raise InputError(f"{directory / name}: is a link; classes must lie in the folder itself. Try: copy it")
         key = unicodedata.normalize("NFC", name)
         if key in seen:
             raise InputError(f"{directory}: two class directories both read {printable(name)!r}. Try: rename one")
@@ -121,7 +144,12 @@ def _same_classes(expected: tuple[str, ...], got: tuple[str, ...], root: Path, n
 
 def _files(directory: Path, class_names: tuple[str, ...], root: Path) -> tuple[list[tuple[Path, int]], list[Skipped]]:
     """The files that may be images, with their labels, in the order of their names; and those that may not."""
-    files, skipped = [], []
+    files = []
+    skipped = [
+        Skipped(printable(str(path)), "lies outside the class directories")
+        for path in sorted(directory.iterdir())
+        if not path.is_dir()
+    ]
     for label, class_name in enumerate(class_names):
         for path in sorted(_walk(directory / class_name)):
             reason = _why_not(path, root)
@@ -133,11 +161,13 @@ def _files(directory: Path, class_names: tuple[str, ...], root: Path) -> tuple[l
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    for parent, directories, names in os.walk(directory):  # links to directories are listed but not entered
-        for name in directories:
-            if (Path(parent) / name).is_symlink():
-                yield Path(parent) / name
-        for name in names:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+
+    for parent, directories, names in os.walk(directory, onerror=refuse):
+        left_out = [each for each in directories if each.startswith(".") or (Path(parent) / each).is_symlink()]
+        directories[:] = [each for each in directories if each not in left_out]
+        for name in (*left_out, *names):
             yield Path(parent) / name
 
 
@@ -146,33 +176,46 @@ def _why_not(path: Path, root: Path) -> str | None:
         return "hidden file"
     if path.is_dir():
         return "link to a directory, not followed"
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         return "link that leaves the folder"
+    if not path.is_file():
+        return "not a regular file"
     if path.suffix.lower() not in SUFFIXES:
         return f"not an image file by its name ({path.suffix or 'no suffix'})"
     return None
 
 
-def _check(
-    name: str, files: list[tuple[Path, int]], channels: int, on_progress: Callable[[int], None]
-) -> tuple[Split, list[Skipped]]:
-    def problem(item: tuple[Path, int]) -> str | None:
-        try:
-            decode(item[0], channels=channels)
-        except InputError as error:
-            return str(error).removeprefix(f"{item[0]}: ").partition(". Try:")[0]
-        return None
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A split of images that can be decoded, the digest of each, and the files that cannot."""
 
-    good, skipped = [], []
+    split: Split
+    digests: list[str]
+    skipped: list[Skipped]
+
+
+def _check(name: str, files: list[tuple[Path, int]], channels: int, on_progress: Callable[[int], None]) -> Checked:
+    def look(item: tuple[Path, int]) -> tuple[str, str]:
+        """The digest of a file's contents, and what is wrong with it, if anything."""
+        path = item[0]
+        try:
+            content = read_image_file(path)
+            decode(content, channels=channels, name=str(path))
+        except InputError as error:
+            return "", str(error).removeprefix(f"{path}: ").partition(". Try:")[0]
+        return sha256(content), ""
+
+    good, digests, skipped = [], [], []
     with ThreadPoolExecutor() as pool:
-        for number, (item, reason) in enumerate(zip(files, pool.map(problem, files), strict=True), start=1):
-            if reason:
-                skipped.append(Skipped(printable(str(item[0])), reason))
+        for number, (item, (digest, problem)) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
+            if problem:
+                skipped.append(Skipped(printable(str(item[0])), problem))
             else:
                 good.append(item)
+                digests.append(digest)
             on_progress(number)
-    paths = tuple(path for path, _ in good)
-    return Split(name, FolderImages(paths, channels), np.array([label for _, label in good], dtype=np.int64)), skipped
+    images = FolderImages(tuple(path for path, _ in good), channels)
+    return Checked(Split(name, images, np.array([label for _, label in good], dtype=np.int64)), digests, skipped)
 
 
 def _every_class(split: Split, class_names: tuple[str, ...], directory: Path) -> None:
@@ -185,27 +228,22 @@ def _every_class(split: Split, class_names: tuple[str, ...], directory: Path) ->
 
 
 def _divide(whole: Split, root: Path, class_names: tuple[str, ...]) -> dict[str, Split]:
-    few = [printable(class_names[label]) for label in np.flatnonzero(np.bincount(whole.labels) < 2)]
-    val = max(round(VAL_SHARE * len(whole)), len(class_names))
-    if few or len(whole) - val < len(class_names):
-        raise InputError(f"{root}: too few images to split (in {few or 'all'}). Try: at least 2 images in every class")
-    train_part, val_part = stratified(whole.labels, (len(whole) - val, val), seed=0)
-    splits = {"train": whole.subset(train_part, "train"), "val": whole.subset(val_part, "val")}
-    for split in splits.values():
-        _every_class(split, class_names, root)
-    return splits
-
-
-def _fingerprint(splits: dict[str, Split], root: Path) -> str:
-    digest = hashlib.sha256()
-    for name, split in splits.items():
-        assert isinstance(split.images, FolderImages)
-        for path, label in zip(split.images.paths, split.labels, strict=True):
-            relative = os.fsencode(path.relative_to(root))
-            digest.update(b"%s %d %d %s\n" % (name.encode(), label, path.stat().st_size, relative))
-    return digest.hexdigest()
+    """Training and validation part of one tree: of each class a fifth, but at least one image, validates."""
+    generator = np.random.Generator(np.random.Philox(key=0))
+    train_part, val_part = [], []
+    for label, class_name in enumerate(class_names):
+        members = generator.permutation(np.flatnonzero(whole.labels == label))
+        if len(members) < 2:
+            raise InputError(f"{root / class_name}: has one image, too few to train and validate. Try: at least 2")
+        held = max(1, round(VAL_SHARE * len(members)))
+        val_part.append(members[:held])
+        train_part.append(members[held:])
+    parts = {"train": train_part, "val": val_part}
+    return {name: whole.subset(np.sort(np.concatenate(part)), name) for name, part in parts.items()}
 
 
 def printable(name: str) -> str:
-    """A file name as text that any terminal and JSON file can hold: undecodable bytes as escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file name as text that any terminal and JSON file can hold: undecodable bytes and control characters as
+    escapes."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

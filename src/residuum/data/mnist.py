@@ -5,6 +5,7 @@ files.
 from __future__ import annotations
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,8 @@ def _split(directory: Path, prefix: str, part: str) -> Split:
     labels = _read_idx(directory, f"{prefix}-labels-idx1-ubyte", LABELS_MAGIC, 1)
     if len(pixels) != len(labels):
         raise InputError(f"{directory}: {prefix} has {len(pixels)} images but {len(labels)} labels")
+    if labels.max() > 9:
+        raise InputError(f"{directory}: {prefix} has labels beyond 9. Try: the official files")
     return Split(part, ArrayImages(pixels[:, :, :, None]), labels.astype(np.int64))
 
 
@@ -65,9 +68,9 @@ def _read_idx(directory: Path, stem: str, magic: int, rank: int) -> NDArray[np.u
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         header = np.frombuffer(content, dtype=">i4", count=1 + rank)
         values = np.frombuffer(content, dtype=np.uint8, offset=4 * (1 + rank))
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: is not an idx file ({error})") from error
     shape = tuple(int(size) for size in header[1:])
-    if header[0] != magic or np.prod(shape) != len(values) or not len(values):
+    if header[0] != magic or min(shape) < 1 or np.prod(shape) != len(values):
         raise InputError(f"{path}: is not an idx file of {rank} dimensions (its header says {shape})")
-    return values.reshape(shape)
+    return values.reshape(shape).copy()

@@ -28,7 +28,8 @@ def open_dataset(
     """Open a data set.
 
     Args:
-        data: `digits`, `cifar10`, `cifar100`, `mnist`, `fashion-mnist`, or the path of an image folder.
+        data: `digits`, `cifar10`, `cifar100`, `mnist`, `fashion-mnist`, or the path of an image folder; a `Path` is
+            always a folder.
         data_dir: where the files of a named set lie; else `$RESIDUUM_DATA_DIR/<name>` where that exists; else the
             official archive is downloaded. Meaningless for `digits` and folders.
         channels: of a folder's images: 3 for colour, 1 for grey.
@@ -39,8 +40,8 @@ def open_dataset(
         InputError: there is no such set or folder, or its files cannot be used.
     """
     name = str(data)
-    if name not in NAMES:
-        if not Path(data).exists() and os.sep not in name:
+    if isinstance(data, Path) or name not in NAMES:
+        if not Path(data).exists() and not isinstance(data, Path) and os.sep not in name:
             raise InputError(f"data: {name!r} is neither a known set nor a folder. Try: {nearest(name, NAMES)}")
         return folder(Path(data), channels=channels, on_progress=on_progress)
     if name == "digits":
@@ -55,4 +56,5 @@ def _from_environment(name: str) -> Path | None:
     base = os.environ.get(DATA_DIR_VARIABLE)
     if not base:
         return None
-    return Path(base) / name if (Path(base) / name).is_dir() else Path(base)
+    directory = Path(base) / name
+    return directory if directory.is_dir() else None

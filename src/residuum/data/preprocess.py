@@ -5,6 +5,7 @@ It is saved with every Classifier, so that no two programs can differ about it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,7 @@ from residuum.errors import InputError
 Views = Literal["1", "10", "multi-scale"]
 SCALES = (224, 256, 384, 480, 640)  # He et al. 2015, section 3.4, for a crop of 224
 STATISTICS_BATCH = 256
+FLAT = 1e-3
 SAMPLE_SIZE = 5000  # images that statistics of a folder are computed from
 
 
@@ -44,19 +46,37 @@ class Preprocessing:
     std: tuple[float, ...]
     mean_image: NDArray[np.float32] | None = None
 
+    def __post_init__(self) -> None:
+        per_channel = {"mean": self.mean, "std": self.std}
+        wrong = [name for name, values in per_channel.items() if len(values) != self.channels]
+        if self.channels not in (1, 3) or wrong:
+            raise InputError(f"preprocessing: needs 1 or 3 channels and as many values of mean and std, got {self}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise InputError(f"preprocessing: mean must be finite and std above 0, got {self.mean} and {self.std}")
+        if min(self.crop) < 1 or self.resize < 1:
+            raise InputError(f"preprocessing: sizes must be at least 1, got resize {self.resize}, crop {self.crop}")
+        if self.mean_image is not None and self.mean_image.shape != (*self.crop, self.channels):
+            expected = (*self.crop, self.channels)
+            raise InputError(f"preprocessing: mean image is {self.mean_image.shape} (expected {expected})")
+
     def view(self, pixels: Pixels) -> Pixels:
         """The centre crop of an image, `crop` in size; `(H, W, C)` uint8 in and out."""
-        return _centre(self.resized(pixels, self.resize), self.crop)
+        return _centre(self.resized(pixels, self.covering(pixels, self.resize)), self.crop)
+
+    def covering(self, pixels: Pixels, shorter_side: int) -> int:
+        """`shorter_side`, or the least larger one at which the image covers a crop that is not square."""
+        height, width = int(pixels.shape[0]), int(pixels.shape[1])
+        needed = max(self.crop[0] * min(height, width) / height, self.crop[1] * min(height, width) / width)
+        return max(shorter_side, math.ceil(needed))
 
     def resized(self, pixels: Pixels, shorter_side: int) -> Pixels:
         """The image with its shorter side at `shorter_side` pixels, its shape kept."""
         height, width = pixels.shape[:2]
         if min(height, width) == shorter_side:
             return pixels
-        scale = shorter_side / min(height, width)
-        new_width = shorter_side if width <= height else int(width * scale)
-        new_height = shorter_side if height <= width else int(height * scale)
-        resized = to_image(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR)
+        shorter = min(height, width)  # the longer side is rounded down, as torchvision does
+        size = (shorter_side * width // shorter, shorter_side * height // shorter)
+        resized = to_image(pixels).resize(size, Image.Resampling.BILINEAR)
         array: Pixels = np.asarray(resized, dtype=np.uint8)
         return array if array.ndim == 3 else array[:, :, None]
 
@@ -73,7 +93,7 @@ class Preprocessing:
             for scale in SCALES:
                 yield self.resized(pixels, round(scale * min(self.crop) / 224))
         elif kind == "10":
-            yield from self._ten(self.resized(pixels, self.resize))
+            yield from self._ten(self.resized(pixels, self.covering(pixels, self.resize)))
         else:
             yield self.view(pixels)
 
@@ -132,7 +152,8 @@ def fit(
         squares += (pixels**2).mean(axis=(1, 2)).sum(axis=0)
     mean_image = total / len(chosen)
     mean = mean_image.mean(axis=(0, 1))
-    std = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 1e-12))
+    std = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 0))
+    std[std < FLAT] = 1  # a channel that is constant in training is left at its scale
     return Preprocessing(
         channels=channels,
         resize=resize,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -106,6 +106,11 @@ class Dataset:
     @property
     def channels(self) -> int:
         return self.train.images.channels
+
+    def with_train(self, indices: NDArray[np.int64]) -> Dataset:
+        """This data set with only some of its training images, and a fingerprint of its own."""
+        fingerprint = hashlib.sha256(self.fingerprint.encode() + indices.tobytes()).hexdigest()
+        return replace(self, train=self.train.subset(indices), fingerprint=fingerprint)
 
     def splits(self) -> dict[str, Split]:
         """The splits there are, by name."""

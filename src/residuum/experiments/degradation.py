@@ -7,19 +7,18 @@ with option A also the same parameters. Since it is the training error that rise
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from residuum.data.open import open_dataset
 from residuum.data.source import Dataset, stratified
 from residuum.errors import InputError, unknown
 from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute
 from residuum.files.atomic import write_file
 from residuum.nets import catalog
-from residuum.records.environment import environment
 from residuum.records.finding import Arm, Comparison, Finding, Measured, judge
 from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
 from residuum.report.finding_page import finding_page
@@ -28,6 +27,7 @@ from residuum.run import Run, dumps
 from residuum.training import recipes
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.schedules import OneCycle
+from residuum.training.start import open_data
 
 CLAIM = "Deeper plain networks have higher training error; with shortcuts they do not"
 SOURCE = "He et al. 2015, Figures 1, 4 and 6, Table 2"
@@ -39,8 +39,8 @@ SUBSET_IMAGES = 5000
 PUBLISHED = {
     "plain18": "27.94 (ImageNet, top-1, 10-crop)",
     "plain34": "28.54 (ImageNet, top-1, 10-crop)",
-    "resnet18": "27.88 (ImageNet, option A, top-1, 10-crop)",
-    "resnet34": "25.03 (ImageNet, option A, top-1, 10-crop)",
+    "resnet18": "27.88 (ImageNet, top-1, 10-crop; option A, ours B)",
+    "resnet34": "25.03 (ImageNet, top-1, 10-crop; option A, ours B)",
     "resnet20": "8.75 (CIFAR-10, test)",
     "resnet32": "7.51 (CIFAR-10, test)",
     "resnet44": "7.17 (CIFAR-10, test)",
@@ -53,9 +53,9 @@ FIGURE_ONLY = "figure only"
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a reproduction may cost: the recipe, and the number of training images if not all."""
+    """How much a reproduction may cost: the recipe of each net, and the number of training images if not all."""
 
-    recipe: Callable[[], Recipe]
+    recipe: Callable[[str], Recipe]
     words: str
     images: int | None = None
 
@@ -65,20 +65,25 @@ def _one_cycle_cifar(epochs: float) -> Recipe:
     return replace(recipes.paper_cifar(), name="one_cycle_cifar", steps=None, epochs=epochs, schedule=OneCycle())
 
 
+def _folder(epochs: float) -> Recipe:
+    """Photographs; no branch starts at zero, which a plain net could not do."""
+    return replace(recipes.folder(), epochs=epochs, zero_init_residual=False)
+
+
 # By kind of data, then by name; the first is the default.
 BUDGETS: dict[str, dict[str, Budget]] = {
-    "grey": {"quick": Budget(recipes.digits, "30 epochs, one cycle up to 0.1")},
+    "grey": {"quick": Budget(lambda net: recipes.digits(), "30 epochs, one cycle up to 0.1")},
     "colour": {
-        "short": Budget(lambda: _one_cycle_cifar(10), "10 epochs, one cycle up to 0.1, augmented as in the paper"),
+        "short": Budget(lambda net: _one_cycle_cifar(10), "10 epochs, one cycle up to 0.1, augmented as in the paper"),
         "quick": Budget(
-            lambda: _one_cycle_cifar(10), f"{SUBSET_IMAGES:,} training images, 10 epochs, one cycle", SUBSET_IMAGES
+            lambda net: _one_cycle_cifar(10), f"{SUBSET_IMAGES:,} training images, 10 epochs, one cycle", SUBSET_IMAGES
         ),
-        "paper": Budget(recipes.paper_cifar, "64,000 updates as published"),
+        "paper": Budget(lambda net: recipes.recipe("paper_cifar", net), "64,000 updates as published"),
     },
     "folder": {
-        "short": Budget(lambda: replace(recipes.folder(), epochs=20), "20 epochs, one cycle up to 0.05"),
-        "quick": Budget(lambda: replace(recipes.folder(), epochs=5), "5 epochs, one cycle up to 0.05"),
-        "paper": Budget(recipes.paper_imagenet, "600,000 updates as published"),
+        "short": Budget(lambda net: _folder(20), "20 epochs, one cycle up to 0.05"),
+        "quick": Budget(lambda net: _folder(5), "5 epochs, one cycle up to 0.05"),
+        "paper": Budget(lambda net: recipes.paper_imagenet(), "600,000 updates as published"),
     },
 }
 DEFAULT_DEPTHS = {"grey": (20, 56), "colour": (20, 56), "folder": (18, 34)}
@@ -115,16 +120,19 @@ def degradation(
     if seeds < 1:
         raise InputError(f"seeds: must be at least 1, got {seeds}. Try: --seeds 3")
     observer = observer or SilentPlan()
-    dataset = open_dataset(data, data_dir=Path(data_dir) if data_dir is not None else None)
+    dataset = open_data(data, data_dir, observer)
     kind = _kind(dataset)
     shallow, deep = depths or DEFAULT_DEPTHS[kind]
     nets = _nets(shallow, deep)
     chosen, chosen_name = _budget(kind, budget)
     dataset = _subset(dataset, chosen.images)
-    recipe = replace(chosen.recipe(), track_test=dataset.test is not None)
+    plan = [
+        PlannedRun(net, replace(chosen.recipe(net), track_test=dataset.test is not None), seed)
+        for seed in range(seeds)
+        for net in nets
+    ]
     name = Path(dataset.name).resolve().name
     directory = Path(out) if out is not None else Path("runs") / f"degradation-{name}-{shallow}-{deep}-{chosen_name}"
-    plan = [PlannedRun(net, recipe, seed) for seed in range(seeds) for net in nets]
     done = execute(
         plan,
         dataset,
@@ -136,10 +144,8 @@ def degradation(
     )
     images = f"{len(dataset.train):,} training images"
     words = f"{chosen_name}: {name}, {images}, {chosen.words}; {seeds} seed{'s' if seeds > 1 else ''}."
-    finding = conclude(done, nets, seeds=seeds, budget=words, recipe=recipe, directory=directory)
-    command = (
-        f"residuum reproduce degradation --data {data} --depths {shallow} {deep} --seeds {seeds} --budget {chosen_name}"
-    )
+    finding = conclude(done, nets, seeds=seeds, budget=words, recipe=plan[0].recipe, directory=directory)
+    command = _command(data, data_dir, (shallow, deep), seeds, chosen_name)
     _write(finding, draw(done, nets, seeds), command)
     return finding
 
@@ -184,7 +190,7 @@ def conclude(done: Executed, nets: list[str], *, seeds: int, budget: str, recipe
         seeds=tuple(range(seeds)),
         seconds=sum(float((run.result or {}).get("seconds", 0)) for run in done.runs.values()),
         recipe=recipe.to_json(),
-        environment=environment(),
+        environment=_environment(done),
         directory=directory,
         failures=done.failures,
     )
@@ -199,6 +205,13 @@ def draw(done: Executed, nets: list[str], seeds: int) -> Drawing:
     }
     has_test = any(arm.test is not None for arm in curves.values())
     return error_curves({t: arms for t, arms in panels.items() if arms}, test_name="test" if has_test else "validation")
+
+
+def _environment(done: Executed) -> dict[str, object]:
+    """Where the runs were made: that of the first, with the commits of all if they differ."""
+    environments = [run.environment for run in done.runs.values()]
+    commits = sorted({str(each.get("commit")) for each in environments})
+    return environments[0] | ({"commit": ", ".join(commits)} if len(commits) > 1 else {})
 
 
 def _runs_of(net: str, done: Executed, seeds: int) -> dict[str, Run]:
@@ -258,7 +271,15 @@ def _subset(dataset: Dataset, images: int | None) -> Dataset:
     if images is None or images >= len(dataset.train):
         return dataset
     part, _ = stratified(dataset.train.labels, (images, len(dataset.train) - images), seed=0)
-    return replace(dataset, train=dataset.train.subset(part))
+    return dataset.with_train(part)
+
+
+def _command(data: str | Path, data_dir: str | Path | None, depths: tuple[int, int], seeds: int, budget: str) -> str:
+    """What to type for the same Finding."""
+    words = ["residuum", "reproduce", "degradation", "--data", str(data)]
+    words += ["--data-dir", str(data_dir)] if data_dir is not None else []
+    words += ["--depths", *map(str, depths), "--seeds", str(seeds), "--budget", budget]
+    return shlex.join(words)
 
 
 def _write(finding: Finding, drawing: Drawing, command: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from residuum.data.source import Dataset
-from residuum.errors import InputError, TrainingError
+from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.nets import catalog
 from residuum.run import Run
 from residuum.training.observer import Observer, Silent
@@ -82,6 +82,7 @@ def execute(
     Raises:
         InputError: a Run stands there that was made with another recipe or other data.
         Interrupted: stopped by a signal, saved before; the same call goes on.
+        TrainingError: not one of the trainings reached its end.
     """
     works = [_work(planned, dataset) for planned in plan]
     observer.plan_started(title, len(plan), sum(works))
@@ -94,7 +95,14 @@ def execute(
         except TrainingError as error:
             failures.append(f"{planned.name}: {error}")
             observer.message(failures[-1])
+        except Interrupted as error:
+            raise Interrupted(
+                f"{path}: stopped, saved. Try: the same command again, it goes on from here",
+                signal_number=error.exit_code - 128,
+            ) from error
         observer.run_ended()
+    if not runs:
+        raise TrainingError(f"every run failed, the first one so: {failures[0]}")
     return Executed(runs, tuple(failures))
 
 
@@ -119,7 +127,7 @@ def _one(
         )
     run = Run.open(path)
     config = run.config
-    if Recipe.from_json(config["recipe"]) != planned.recipe or config["data_fingerprint"] != dataset.fingerprint:
+    if Recipe.from_json(config.recipe) != planned.recipe or config.data_fingerprint != dataset.fingerprint:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
     return run if run.result is not None else resume(path, data=dataset, execution=execution, observer=observer)
 

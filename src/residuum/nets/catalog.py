@@ -20,13 +20,15 @@ HE2016 = "He et al. 2016"
 
 V15 = "stride on the 3x3, as in torchvision; published with stride on the first 1x1, which is the _v1 net"
 V1 = "stride on the first 1x1, as published; torch users mean the net without _v1"
+OPTION_B = "ours has option B, as torchvision; the published figure is option A's"
+PREACT_CIFAR = "stride on the first 1x1, as in the authors' released code"
 PLAIN = "the residual net without its shortcuts"
 NO_ROW = "the paper shows this net in its figures only"
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper prints, as printed; empty where it prints nothing."""
+    """What a paper prints, as printed; empty where nothing is recorded here."""
 
     source: str
     parameters: str = ""
@@ -75,15 +77,20 @@ def _cifar(parameters: str, error: str) -> Published:
     return Published(f"{HE2015}, Table 6", parameters=parameters, error=error)
 
 
+def _preact_cifar(depth: int) -> Variant:
+    return cifar(depth, block="bottleneck", preactivation=True, stride_on="first")
+
+
 _18, _34 = (2, 2, 2, 2), (3, 4, 6, 3)
 _101, _152, _200 = (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3)
 _T2 = "Table 1, Table 2 (10-crop top-1, option A)"
 _FIGURE_6 = Published(f"{HE2015}, Figure 6")
-_NONE_2016 = Published("")
+_NONE_2016 = Published(HE2016)
 
 # fmt: off
 ENTRIES: tuple[Entry, ...] = (
-    Entry("resnet18", imagenet(*_18, block="basic"), 11_689_512, 1_814_073_344, _imagenet("1.8e9", "27.88", _T2)),
+    Entry("resnet18", imagenet(*_18, block="basic"), 11_689_512, 1_814_073_344,
+          _imagenet("1.8e9", "27.88 (option A)", _T2), OPTION_B),
     Entry("resnet34", imagenet(*_34, block="basic"), 21_797_672, 3_663_761_408, _imagenet("3.6e9", "24.52 (option B)")),
     Entry("resnet50", imagenet(*_34, block="bottleneck"), 25_557_032, 4_089_184_256, _imagenet("3.8e9", "22.85"), V15),
     Entry("resnet101", imagenet(*_101, block="bottleneck"), 44_549_160, 7_801_405_440,
@@ -112,7 +119,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("plain44", cifar(44, shortcut="none"), 658_586, 97_174_144, _FIGURE_6, NO_ROW),
     Entry("plain56", cifar(56, shortcut="none"), 853_018, 125_485_696, _FIGURE_6, NO_ROW),
     Entry("plain110", cifar(110, shortcut="none"), 1_727_962, 252_887_680,
-          Published(f"{HE2015}, section 4.2", error="over 60"), NO_ROW),
+          Published(f"{HE2015}, Figure 6", error="over 60"), NO_ROW),
     Entry("preact_resnet18", imagenet(*_18, block="basic", preactivation=True), 11_687_720, 1_814_073_344, _NONE_2016),
     Entry("preact_resnet34", imagenet(*_34, block="basic", preactivation=True), 21_795_880, 3_663_761_408, _NONE_2016),
     Entry("preact_resnet50", imagenet(*_34, block="bottleneck", preactivation=True), 25_549_352, 4_089_184_256,
@@ -122,13 +129,13 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("preact_resnet152", imagenet(*_152, block="bottleneck", preactivation=True), 60_185_128, 11_513_626_624,
           _NONE_2016),
     Entry("preact_resnet200", imagenet(*_200, block="bottleneck", preactivation=True), 64_666_152, 15_007_481_856,
-          Published(f"{HE2016}, section 4")),
+          _NONE_2016),
     Entry("preact_resnet110", cifar(110, preactivation=True), 1_727_962, 252_887_680,
           Published(f"{HE2016}, Table 3", error="6.37")),
-    Entry("preact_resnet164", cifar(164, block="bottleneck", preactivation=True), 1_703_258, 247_646_720,
-          Published(f"{HE2016}, Table 3", error="5.46")),
-    Entry("preact_resnet1001", cifar(1001, block="bottleneck", preactivation=True), 10_327_706, 1_490_995_712,
-          Published(f"{HE2016}, Table 3", error="4.92")),
+    Entry("preact_resnet164", _preact_cifar(164), 1_703_258, 244_500_992,
+          Published(f"{HE2016}, Table 3", error="5.46"), PREACT_CIFAR),
+    Entry("preact_resnet1001", _preact_cifar(1001), 10_327_706, 1_487_849_984,
+          Published(f"{HE2016}, Table 3", error="4.92"), PREACT_CIFAR),
 )
 # fmt: on
 

@@ -34,8 +34,8 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over consecutive groups of a batch, as on several devices that do not synchronise.
 
     He et al. 2015 train CIFAR-10 with 128 images over two GPUs, so that each normalisation saw 64. In training each
-    `group` of images is normalised by its own statistics, and all groups update the running ones; evaluation is that
-    of `nn.BatchNorm2d`.
+    `group` of images is normalised by its own statistics; the first group moves the running ones, as the first
+    device's are those that are kept. Evaluation is that of `nn.BatchNorm2d`.
     """
 
     group: int = 64
@@ -43,7 +43,10 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or len(x) <= self.group:
             return super().forward(x)
-        return torch.cat([super(GroupedBatchNorm2d, self).forward(part) for part in torch.split(x, self.group)])
+        first, *others = torch.split(x, self.group)
+        weight, bias, eps = self.weight, self.bias, self.eps
+        normalised = [functional.batch_norm(each, None, None, weight, bias, training=True, eps=eps) for each in others]
+        return torch.cat([super().forward(first), *normalised])
 
 
 def set_bn_group(net: nn.Module, group: int) -> None:

@@ -12,11 +12,14 @@ the identity. The plain network is the same stack with no shortcut at all.
     resnet50_v1      3-4-6-3       25,557,032       3.86 G  stride on the first 1x1, as published
     resnet20         3-3-3            269,722      40.55 M  3x32x32
     resnet1202       200-200-200   19,421,274       2.83 G
-    preact_resnet164 18-18-18       1,703,258     247.65 M   bottleneck, 9n + 2 layers
+    preact_resnet164 18-18-18       1,703,258     244.50 M  3x32x32, bottleneck, 9n + 2 layers
 
 Names of parameters and submodules are torchvision's (`layer1.0.conv1`, `layer1.0.downsample.0`, `fc`), so weights
-in circulation load without conversion. Differs from the papers: nothing in the function computed; where they leave a
-choice open (zero channels of option A, first pre-activation) the docstrings say which was taken.
+in circulation load without conversion.
+
+Differs from the papers: resnet50, 101, 152 and the ImageNet pre-activation nets put the stride on the 3x3 (the `_v1`
+nets and the CIFAR pre-activation nets have it on the first 1x1). Where the papers leave a choice open (zero channels of
+option A, activation at the start of a stage) the docstrings say which was taken.
 """
 
 from __future__ import annotations
@@ -153,9 +156,9 @@ class Bottleneck(PostActivation):
 class PreActivation(nn.Module):
     """F(relu(bn(x))) + shortcut(x), He et al. 2016, Figure 1(b). Subclasses define F.
 
-    The first block of the net follows the stem's own BN and ReLU, so it has none (section 3.2, "the first activation
-    right after conv1, before splitting"). The first block of each stage shares its activation between branch and
-    shortcut; all others keep the shortcut a clean identity.
+    The first block of the net follows the stem's own BN and ReLU, so it has none (2016, appendix: the
+    first activation is taken right after the first convolution). The first block of each stage shares its activation
+    between branch and shortcut, as the authors' released code does; all others keep the shortcut a clean identity.
     """
 
     downsample: nn.Module | None
@@ -324,17 +327,14 @@ def zero_init_residual(net: ResNet) -> None:
     """Start every residual branch at zero, so that each block begins as its shortcut.
 
     Post-activation: the last BN of the branch starts at weight 0 (Goyal et al. 2017, section 5.1). Pre-activation: the
-    last convolution does, since a BN at zero in front of a ReLU would get no gradient and stay dead.
+    last convolution does, since a BN at zero in front of a ReLU would get no gradient and stay dead. Blocks without
+    a shortcut are left alone: at zero they would let nothing through.
     """
-    for module in net.modules():
-        if isinstance(module, BasicBlock):
-            nn.init.zeros_(module.bn2.weight)
-        elif isinstance(module, Bottleneck):
-            nn.init.zeros_(module.bn3.weight)
-        elif isinstance(module, PreactBasicBlock):
-            nn.init.zeros_(module.conv2.weight)
-        elif isinstance(module, PreactBottleneck):
-            nn.init.zeros_(module.conv3.weight)
+    for block in net.modules():
+        if not isinstance(block, PostActivation | PreActivation) or block.downsample is None:
+            continue
+        last = {BasicBlock: "bn2", Bottleneck: "bn3", PreactBasicBlock: "conv2", PreactBottleneck: "conv3"}[type(block)]
+        nn.init.zeros_(block.get_parameter(f"{last}.weight"))
 
 
 def imagenet(*blocks: int, block: Literal["basic", "bottleneck"], **changes: object) -> Variant:

@@ -1,13 +1,13 @@
 """A Finding: a claim, what was published, what was measured here, and a verdict by a rule fixed before the run.
 
 The rule. A claim is a set of comparisons; each says that the mean of one arm lies above (or not above) the mean of
-another by more than a margin. With d the difference of the two means and s its standard error over the seeds,
-sqrt(std_a^2 / n_a + std_b^2 / n_b):
+another by more than a margin. With d the difference of the two means and h half the width of its 95 % confidence
+interval (Welch's t over the seeds: the arms' spreads may differ):
 
-    above:      holds if d - 2 s > margin,   does not hold if d + 2 s < margin
-    not above:  holds if d + 2 s < margin,   does not hold if d - 2 s > margin
+    above:      holds if d - h > margin,   does not hold if d + h < margin
+    not above:  holds if d + h < margin,   does not hold if d - h > margin
 
-and otherwise it is not decided at this budget; nor is it with fewer than two seeds in an arm, since then s is unknown.
+and otherwise it is not decided at this budget; nor is it with fewer than two seeds in an arm, since then h is unknown.
 A Finding holds if every comparison holds, does not hold if any does not, and is otherwise not decided.
 """
 
@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-STANDARD_ERRORS = 2.0
+CONFIDENCE = 0.95
 
 
 class Verdict(StrEnum):
@@ -66,25 +66,37 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A comparison with its numbers: difference of means, its standard error, and the verdict."""
+    """A comparison with its numbers: difference of means, half its confidence interval, and the verdict."""
 
     comparison: Comparison
     difference: float
-    standard_error: float
+    half_width: float
     verdict: Verdict
+
+
+def half_width(a: Measured, b: Measured) -> float:
+    """Half the width of the confidence interval of the difference of two means, by Welch's t.
+
+    Not a number with fewer than two values in an arm; 0 where no value differs from its arm's mean.
+    """
+    from scipy.stats import t
+
+    parts = [each.std**2 / len(each.values) for each in (a, b)]
+    if math.isnan(sum(parts)) or sum(parts) == 0:
+        return sum(parts)
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(each.values) - 1) for part, each in zip(parts, (a, b), strict=True))
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(sum(parts))
 
 
 def judge(comparison: Comparison, measured: Mapping[str, Measured]) -> Judged:
     """Apply the rule at the top of this file to one comparison."""
     a, b = measured[comparison.a], measured[comparison.b]
-    difference = a.mean - b.mean
-    error = math.sqrt(a.std**2 / len(a.values) + b.std**2 / len(b.values))
-    low, high = difference - STANDARD_ERRORS * error, difference + STANDARD_ERRORS * error
-    is_above, is_not_above = low > comparison.margin, high < comparison.margin
+    difference, half = a.mean - b.mean, half_width(a, b)
+    above, not_above = difference - half > comparison.margin, difference + half < comparison.margin
     if comparison.relation == "not above":
-        is_above, is_not_above = is_not_above, is_above
-    verdict = Verdict.HOLDS if is_above else Verdict.DOES_NOT_HOLD if is_not_above else Verdict.NOT_DECIDED
-    return Judged(comparison=comparison, difference=difference, standard_error=error, verdict=verdict)
+        above, not_above = not_above, above
+    verdict = Verdict.HOLDS if above else Verdict.DOES_NOT_HOLD if not_above else Verdict.NOT_DECIDED
+    return Judged(comparison=comparison, difference=difference, half_width=half, verdict=verdict)
 
 
 def overall(judged: Sequence[Judged]) -> Verdict:
@@ -146,5 +158,5 @@ class Finding:
                 for name, one in arm.measured.items()
             }
         for plain in record["judged"]:
-            plain["standard_error"] = None if math.isnan(plain["standard_error"]) else plain["standard_error"]
+            plain["half_width"] = None if math.isnan(plain["half_width"]) else plain["half_width"]
         return {"verdict": str(self.verdict), **record}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from residuum.records.finding import STANDARD_ERRORS, Finding, Judged, Verdict
+from residuum.records.finding import CONFIDENCE, Finding, Judged, Verdict
 from residuum.report.figures import Drawing
 from residuum.report.page import Section, Table, render
 
@@ -31,22 +31,22 @@ def runs_table(finding: Finding) -> Table:
 
 
 def judged_table(finding: Finding) -> Table:
-    """One row for each comparison: difference, standard error, margin, verdict."""
+    """One row for each comparison: difference with its confidence interval, margin, verdict."""
     rows = [[each.comparison.statement, *_difference(each), str(each.verdict)] for each in finding.judged]
     return Table(("comparison", "difference", "margin", "verdict"), rows, numeric=(1, 2))
 
 
 def _difference(judged: Judged) -> tuple[str, str]:
-    error = "" if math.isnan(judged.standard_error) else f" ± {100 * judged.standard_error:.2f}"
-    return f"{100 * judged.difference:+.2f}{error} points", f"{100 * judged.comparison.margin:g} points"
+    half = "" if math.isnan(judged.half_width) else f" ± {100 * judged.half_width:.2f}"
+    return f"{100 * judged.difference:+.2f}{half} points", f"{100 * judged.comparison.margin:g} points"
 
 
 def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: str) -> str:
     """The self-contained page of a Finding."""
     rule = (
-        f"A comparison is decided when the difference of the two means stays on one side of the margin by more than "
-        f"{STANDARD_ERRORS:g} standard errors over the seeds. The claim holds if every comparison holds, does not if "
-        f"one does not hold, and is otherwise not decided at this budget. The rule was fixed before the run."
+        f"A comparison is decided when the {CONFIDENCE:.0%} confidence interval of the difference of the two means "
+        f"(Welch's t over the seeds) lies on one side of the margin. The claim holds if every comparison holds, does "
+        f"not hold if one does not, and is otherwise not decided at this budget. The rule was fixed before the run."
     )
     environment = finding.environment
     packages = environment.get("packages")
@@ -58,8 +58,8 @@ def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: s
         Section(title="Every run", table=runs_table(finding)),
         Section(
             title="How it was made",
-            text=f"{_minutes(finding.seconds)} of training on {environment.get('cpu')} "
-            f"({environment.get('cpus')} cores), Python {environment.get('python')}, torch {torch_version}, "
+            text=f"{_minutes(finding.seconds)} of training on {environment.get('device')}: {environment.get('cpu')}, "
+            f"{environment.get('threads')} threads, Python {environment.get('python')}, torch {torch_version}, "
             f"commit {environment.get('commit') or 'unknown'}.",
             folded=json.dumps({"recipe": finding.recipe, "environment": environment}, indent=1, default=str),
         ),

@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from residuum.errors import DamagedError, TrainingError
 from residuum.training.schedules import ScheduleState
+from residuum.weights.store import from_bytes, to_bytes
 
 
 @dataclass
@@ -31,6 +30,7 @@ class Progress:
         step: updates made.
         loss_sum, wrong, images: of the training images since the last epoch ended.
         schedule: state of the learning rate.
+        learning_rate: of the last update.
         seconds: time spent so far, over all its processes.
     """
 
@@ -39,12 +39,14 @@ class Progress:
     wrong: int = 0
     images: int = 0
     schedule: ScheduleState = field(default_factory=ScheduleState)
+    learning_rate: float = 0.0
     seconds: float = 0.0
 
 
-def circumstances(device: torch.device) -> dict[str, Any]:
+def circumstances(device: torch.device, *, compiled: bool) -> dict[str, Any]:
     """What must be equal for two trainings to give the same bits, beside recipe, data and seed."""
     return {
+        "compiled": compiled,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": torch.backends.cpu.get_cpu_capability(),
@@ -69,12 +71,20 @@ def pack(net: nn.Module, optimizer: torch.optim.SGD, progress: Progress, where: 
                 f"step {progress.step}: {name} holds values that are not finite; nothing was saved. "
                 "Try: a lower --learning-rate"
             )
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     state = {"progress": asdict(progress), "circumstances": dict(where)}
     return {
-        "state.safetensors": safetensors.torch.save(contiguous),
+        "state.safetensors": to_bytes(tensors),
         "state.json": json.dumps(state, indent=1).encode(),
     }
+
+
+def saved_threads(files: Mapping[str, bytes]) -> int | None:
+    """The number of CPU threads a checkpoint was made with, where it says so."""
+    try:
+        threads = json.loads(files["state.json"])["circumstances"]["threads"]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return threads if isinstance(threads, int) and threads > 0 else None
 
 
 def unpack(
@@ -91,9 +101,9 @@ def unpack(
     try:
         state = json.loads(files["state.json"])
         progress = TypeAdapter(Progress).validate_python(state["progress"])
-        tensors = safetensors.torch.load(files["state.safetensors"])
+        tensors = from_bytes(files["state.safetensors"], "state.safetensors")
         net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net/")})
-    except (KeyError, ValueError, ValidationError, RuntimeError, safetensors.SafetensorError) as error:
+    except (KeyError, ValueError, ValidationError, RuntimeError) as error:
         raise DamagedError(f"checkpoint: does not fit this training ({' '.join(str(error).split())[:200]})") from error
     for name, parameter in net.named_parameters():
         momentum = tensors.get(f"momentum/{name}")

@@ -10,23 +10,23 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.data.batches import TrainingBatches
-from residuum.data.preprocess import Preprocessing
-from residuum.data.source import Dataset, Split
+from residuum.data.source import Split
 from residuum.errors import Interrupted, TrainingError
 from residuum.evaluation import Metrics, evaluate
 from residuum.run import Run
-from residuum.training.checkpoint import Progress, circumstances, pack, unpack
+from residuum.training.checkpoint import Progress, circumstances, pack, saved_threads, unpack
 from residuum.training.observer import Observer
-from residuum.training.recipe import Execution, Recipe
+from residuum.training.prepare import Prepared
+from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
 from residuum.training.signals import StopRequest
 
@@ -40,60 +40,55 @@ class Loop:
 
     Args:
         run: where checkpoints and metrics go; its lock is held by the caller.
-        net: on its device, in channels-last layout.
-        dataset: with the splits the recipe asks for.
-        preprocessing: of the net.
-        recipe, execution, seed: what to do and how.
+        prepared: net, data, preprocessing, recipe, seed, device.
+        execution: threads, how often to save.
         observer: who is told.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        net: nn.Module,
-        dataset: Dataset,
-        preprocessing: Preprocessing,
-        *,
-        recipe: Recipe,
-        execution: Execution,
-        seed: int,
-        device: torch.device,
-        observer: Observer,
-    ) -> None:
-        self.run, self.net, self.dataset, self.preprocessing = run, net, dataset, preprocessing
-        self.recipe, self.execution, self.seed = recipe, execution, seed
-        self.device, self.observer = device, observer
-        self.num_classes = len(dataset.class_names)
-        self.steps = recipe.num_steps(len(dataset.train))
+    def __init__(self, run: Run, prepared: Prepared, execution: Execution, observer: Observer) -> None:
+        self.run, self.execution, self.observer = run, execution, observer
+        self.net, self.dataset, self.preprocessing = prepared.net, prepared.dataset, prepared.preprocessing
+        self.recipe, self.seed, self.device = prepared.recipe, prepared.seed, prepared.device
+        self.title = f"{prepared.net_name} on {self.dataset.name}, {self.recipe.name}, seed {self.seed}"
+        self.steps = self.recipe.num_steps(len(self.dataset.train))
         self.progress = Progress()
         self.optimizer = torch.optim.SGD(
-            net.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
+            self.net.parameters(),
+            lr=self.recipe.learning_rate,
+            momentum=self.recipe.momentum,
+            nesterov=self.recipe.nesterov,
+            weight_decay=self.recipe.weight_decay,
             foreach=True,
         )
-        self.forward = compiled(net, observer) if recipe.compile else net
+        self.forward = compiled(self.net, observer) if self.recipe.compile else self.net
         self.stop = StopRequest()
-        self.clock = time.monotonic()
-        self.saved_at = time.monotonic()
+        self.clock = self.saved_at = time.monotonic()
+        self.saved_step = 0
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """What the bits depend on beside recipe, data and seed."""
+        return circumstances(self.device, compiled=self.forward is not self.net)
 
     def restore(self) -> None:
-        """Go back to the newest checkpoint that verifies, if there is any."""
-        path, files, problems = self.run.newest_checkpoint()
+        """Go back to the newest checkpoint that verifies.
+
+        Raises:
+            DamagedError: none does.
+        """
+        step, files, problems = self.run.newest_checkpoint()
         for problem in problems:
             self.observer.message(f"checkpoint damaged, going back to the one before: {problem}")
-        if path is None:
-            self.run.rewind_metrics(0)
-            return
-        self.progress, differences = unpack(files, self.net, self.optimizer, circumstances(self.device))
-        self.run.rewind_metrics(self.progress.step)
+        torch.set_num_threads(self.execution.threads or saved_threads(files) or torch.get_num_threads())
+        self.progress, differences = unpack(files, self.net, self.optimizer, self.circumstances)
+        self.run.remove_checkpoints_after(step)
+        self.run.rewind_metrics(step)
+        self.saved_step = step
         if differences:
             self.observer.message(f"the end will not be bit-identical: {', '.join(differences)}")
 
-    def fit(self) -> None:
-        """Train to the last step.
+    def fit(self) -> dict[str, Metrics]:
+        """Train to the last step, then evaluate the last iterate once on each split it was not trained on.
 
         Raises:
             TrainingError: loss, gradient, weight or buffer is not finite; the last checkpoint is kept.
@@ -101,6 +96,7 @@ class Loop:
             StorageError: a checkpoint could not be written; the one before is kept.
         """
         recipe = self.recipe
+        self.observer.started(self.title, self.progress.step, self.steps, recipe.batch_size)
         batches = TrainingBatches(
             self.dataset.train,
             self.preprocessing,
@@ -111,7 +107,7 @@ class Loop:
             workers=self.execution.workers or os.cpu_count() or 1,
         )
         self.clock = self.saved_at = time.monotonic()
-        with self.stop, torch.random.fork_rng():
+        with self.stop, _own_random_state(self.device), _numerics(recipe.precision):
             try:
                 if self._epoch_is_due():
                     self._end_epoch()
@@ -122,6 +118,7 @@ class Loop:
                     if self._epoch_is_due():
                         self._end_epoch()
                     self._save_if_due()
+                return {name: self.evaluate(split) for name, split in self.dataset.splits().items() if name != "train"}
             except _Stopped:
                 self._save_and_leave()
 
@@ -129,8 +126,9 @@ class Loop:
         recipe, progress = self.recipe, self.progress
         torch.manual_seed((self.seed << 32) + progress.step)  # for dropout and the like
         peak, schedule, warm_up = recipe.learning_rate, recipe.schedule, recipe.warm_up
+        progress.learning_rate = rate(peak, schedule, warm_up, progress.schedule, progress.step, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(peak, schedule, warm_up, progress.schedule, progress.step, self.steps)
+            group["lr"] = progress.learning_rate
         with self._autocast():
             logits = self.forward(images)
             loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
@@ -166,18 +164,20 @@ class Loop:
         )
 
     def _epoch_is_due(self) -> bool:
-        """Whether the last step finished a pass over the training set (or the training) that has no record yet."""
+        """Whether an epoch ends with the last step and has no record yet.
+
+        Epochs are counted back from the last step, so that the last one, whose training error is reported, is whole.
+        """
         images, size = len(self.dataset.train), self.recipe.batch_size
-        step = self.progress.step
-        finished = step * size // images > (step - 1) * size // images or step == self.steps
-        return finished and self.progress.images > 0
+        left = (self.steps - self.progress.step) * size
+        return -(-left // images) < -(-(left + size) // images) and self.progress.images > 0
 
     def _end_epoch(self) -> None:
         progress = self.progress
         record: dict[str, Any] = {
             "step": progress.step,
             "epoch": progress.step * self.recipe.batch_size / len(self.dataset.train),
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": progress.learning_rate,
             "train_loss": progress.loss_sum / progress.images,
             "train_error": progress.wrong / progress.images,
         }
@@ -208,7 +208,7 @@ class Loop:
             self.net,
             split,
             self.preprocessing,
-            num_classes=self.num_classes,
+            num_classes=len(self.dataset.class_names),
             device=self.device,
             on_images=watch,
         )
@@ -221,14 +221,23 @@ class Loop:
         if due or step == self.steps or (every is not None and step % every == 0):
             self.save()
 
+    def checkpoint(self) -> dict[str, bytes]:
+        """The files of a checkpoint of this step.
+
+        Raises:
+            TrainingError: a weight or buffer is not finite.
+        """
+        return pack(self.net, self.optimizer, self.progress, self.circumstances)
+
     def save(self) -> None:
-        """Write a checkpoint of this step."""
+        """Write a checkpoint of this step, unless it stands already."""
         self._count_time()
-        files = pack(self.net, self.optimizer, self.progress, circumstances(self.device))
-        self.run.save_checkpoint(self.progress.step, files)
+        if self.progress.step != self.saved_step:
+            self.run.save_checkpoint(self.progress.step, self.checkpoint())
+            self.saved_step = self.progress.step
         self.saved_at = time.monotonic()
 
-    def _save_and_leave(self) -> None:
+    def _save_and_leave(self) -> NoReturn:
         self.save()
         number = self.stop.signal_number
         assert number is not None
@@ -242,6 +251,20 @@ class Loop:
         now = time.monotonic()
         self.progress.seconds += now - self.clock
         self.clock = now
+
+
+@contextmanager
+def _own_random_state(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random numbers as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextmanager
+def _numerics(precision: str) -> Iterator[None]:
+    """On a GPU: repeatable convolutions, and TF32 only where the recipe says so. A CPU knows neither."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=precision == "tf32"):
+        yield
 
 
 def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from residuum.data.augment import Augmentation, ScaleCropFlip
 from residuum.errors import InputError, unknown
@@ -40,12 +40,14 @@ class Recipe:
         label_smoothing: share of the target spread over all classes.
         zero_init_residual: start every residual branch at zero.
         bn_group: images that each batch normalisation sees; None for the whole batch.
-        precision: `fp32`, or `bf16` by autocast with fp32 weights.
+        precision: `fp32`; `tf32`, which is fp32 on a CPU; or `bf16` by autocast with fp32 weights.
         compile: run through `torch.compile`.
 
     Raises:
         InputError: a value is out of its range, or not exactly one of `steps` and `epochs` is given.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # of `from_json`
 
     name: str
     steps: int | None = None
@@ -65,7 +67,7 @@ class Recipe:
     label_smoothing: float = 0.0
     zero_init_residual: bool = False
     bn_group: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -76,13 +78,23 @@ class Recipe:
             "batch_size": (self.batch_size, 2),
             "image_size": (self.image_size, 1),
             "bn_group": (self.bn_group, 2),
-            "momentum": (self.momentum, 0),
             "weight_decay": (self.weight_decay, 0),
-            "holdout": (self.holdout, 0),
         }
         for name, (value, least) in at_least.items():
             if value is not None and not value >= least:
-                raise InputError(f"{name}: must be at least {least}, got {value}. Try: {name} {max(least, 1)}")
+                raise InputError(f"{name}: must be at least {least}, got {value}. Try: {max(least, 1)}")
+        for name, share, usual in (
+            ("holdout", self.holdout, 0.1),
+            ("momentum", self.momentum, 0.9),
+            ("label_smoothing", self.label_smoothing, 0.1),
+        ):
+            if not 0 <= share < 1:
+                raise InputError(f"{name}: must be at least 0 and below 1, got {share}. Try: {usual}")
+        if self.bn_group is not None and self.batch_size > self.bn_group and self.batch_size % self.bn_group:
+            raise InputError(
+                f"batch_size: must be a multiple of the recipe's bn_group {self.bn_group}, got {self.batch_size}. "
+                f"Try: {max(1, round(self.batch_size / self.bn_group)) * self.bn_group}"
+            )
         for name, positive in {"epochs": self.epochs, "learning_rate": self.learning_rate}.items():
             if positive is not None and not (positive > 0 and math.isfinite(positive)):
                 raise InputError(

@@ -26,9 +26,12 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
         InputError: the file cannot be read, or does not fit; one message lists all that is wrong, and `net` is
             unchanged.
     """
-    tensors = {our_name(name): tensor for name, tensor in read_tensors(path).items()}
+    theirs = read_tensors(path)
+    tensors = {our_name(name): tensor for name, tensor in theirs.items()}
     own = net.state_dict()
     problems = mismatches(tensors, own)
+    if len(tensors) < len(theirs):
+        problems.append(f"{len(theirs) - len(tensors)} names stand for a parameter that has another name too")
     if problems:
         raise InputError(f"{path}: does not fit this net ({'; '.join(problems)}). Try: the net it was trained as")
     net.load_state_dict(own | tensors)
@@ -36,8 +39,8 @@ def load_weights(net: nn.Module, path: str | Path) -> None:
 
 def our_name(name: str) -> str:
     """A parameter's name as our nets have it."""
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
+    while name.startswith(PREFIXES):
+        name = name.partition(".")[2]
     return "fc." + name.removeprefix("linear.") if name.startswith("linear.") else name
 
 
@@ -45,6 +48,7 @@ def mismatches(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
     """What does not fit, grouped: missing, extra, mis-shaped, not finite."""
     required = {name for name in own if not name.endswith("num_batches_tracked")}
     both = sorted(set(tensors) & set(own))
+    fitting = [name for name in both if tensors[name].shape == own[name].shape]
     groups = {
         "missing": sorted(required - set(tensors)),
         "not in the net": sorted(set(tensors) - set(own)),
@@ -53,7 +57,7 @@ def mismatches(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
             for name in both
             if tensors[name].shape != own[name].shape
         ],
-        "not finite": [n for n in both if tensors[n].is_floating_point() and not torch.isfinite(tensors[n]).all()],
+        "not finite": [n for n in fitting if tensors[n].is_floating_point() and not torch.isfinite(tensors[n]).all()],
     }
     return [
         f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"

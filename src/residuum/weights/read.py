@@ -7,19 +7,17 @@ safetensors holds values only; its header is measured before it is parsed. PyTor
 from __future__ import annotations
 
 import pickle
-import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from residuum.errors import InputError
+from residuum.weights.store import from_bytes
 
-MAX_HEADER_BYTES = 16 << 20
+MAX_WRAPPERS = 3
 WRAPPERS = ("state_dict", "model", "net")
 
 
@@ -34,26 +32,29 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        size = path.stat().st_size
         with path.open("rb") as stream:
             start = stream.read(16)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Try: the path of a weight file") from error
-    if zipfile.is_zipfile(path) or start[:1] == b"\x80":
+    if zipfile.is_zipfile(path):
+        _refuse_compressed(path)
+        return _read_torch(path)
+    if start[:1] == b"\x80":
         return _read_torch(path)
     if len(start) > 9 and start[8:9] == b"{":
-        return _read_safetensors(path, start, size)
+        return from_bytes(path.read_bytes(), str(path))
     raise InputError(f"{path}: is not a weight file (expected safetensors or torch.save). Try: another file")
 
 
-def _read_safetensors(path: Path, start: bytes, size: int) -> dict[str, Tensor]:
-    (header_bytes,) = struct.unpack("<Q", start[:8])
-    if header_bytes > min(MAX_HEADER_BYTES, size - 8):
-        raise InputError(f"{path}: its header claims {header_bytes:,} bytes of a file of {size:,}; not read")
+def _refuse_compressed(path: Path) -> None:
+    """torch.save stores without compression; a compressed entry can unfold to any size."""
     try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: is not a whole safetensors file ({error}). Try: another copy") from error
+        with zipfile.ZipFile(path) as archive:
+            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: is not a whole zip file ({error}). Try: another copy") from error
+    if packed:
+        raise InputError(f"{path}: has compressed entries ({packed[0]}), which torch.save never writes; not read")
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
@@ -73,11 +74,14 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 def _tensors(content: object, path: Path) -> dict[str, Tensor]:
     """The state dict in what was saved: itself, or wrapped as training scripts do."""
-    if isinstance(content, Mapping):
-        for wrapper in WRAPPERS:
-            if isinstance(content.get(wrapper), Mapping):
-                return _tensors(content[wrapper], path)
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
+    for _ in range(MAX_WRAPPERS):
+        if not isinstance(content, Mapping):
+            break
+        inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+            if tensors:
+                return tensors
+            break
+        content = inner
     raise InputError(f"{path}: holds no tensors by name. Try: a state dict")

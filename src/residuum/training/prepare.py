@@ -1,0 +1,136 @@
+"""What a training needs before its first step: device, data with a validation split, preprocessing, net."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from residuum.data.preprocess import Preprocessing, fit
+from residuum.data.source import Dataset, stratified
+from residuum.errors import InputError
+from residuum.nets import catalog
+from residuum.nets.layers import set_bn_group
+from residuum.nets.resnet import ResNet, zero_init_residual
+from residuum.training.recipe import Recipe
+
+HOLDOUT_SEED = 0  # the same images for every training seed, so that choices are comparable
+OWN_NET_SIZE = 224  # pixels a folder's images are brought to for a net that is not of the catalog
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A training that has all it needs, on its device."""
+
+    net: nn.Module
+    net_name: str
+    dataset: Dataset
+    preprocessing: Preprocessing
+    recipe: Recipe
+    seed: int
+    device: torch.device
+
+
+def prepare(net: str | nn.Module, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device) -> Prepared:
+    """Divide the data, compute the preprocessing from the training images, build the net and try it out.
+
+    Raises:
+        InputError: the net does not take these images or does not answer with these classes.
+    """
+    dataset = with_holdout(dataset, recipe.holdout)
+    preprocessing = fit_preprocessing(dataset, recipe, net_size(net))
+    module = prepare_net(net, dataset, preprocessing, recipe, seed)
+    module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Prepared(module, net_name(net), dataset, preprocessing, recipe, seed, device)
+
+
+def net_name(net: str | nn.Module) -> str:
+    """The name in the catalog, or the qualified name of the user's own class."""
+    return net if isinstance(net, str) else f"{type(net).__module__}.{type(net).__qualname__}"
+
+
+def net_size(net: str | nn.Module) -> int:
+    """Side of the images a net is made for, in pixels."""
+    return catalog.entry(net).input_size if isinstance(net, str) else OWN_NET_SIZE
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device: {name!r} cannot be used here ({reason}). Try: --device cpu") from error
+    return device
+
+
+def with_holdout(dataset: Dataset, share: float) -> Dataset:
+    """The data set with `share` of its training images as validation split, stratified; as it is for a share of 0.
+
+    Raises:
+        InputError: the share leaves either part without an image of every class.
+    """
+    if not share or dataset.val is not None:
+        return dataset
+    whole, held = dataset.train, round(share * len(dataset.train))
+    if min(held, len(whole) - held) < len(dataset.class_names):
+        raise InputError(f"holdout: {share} of {len(whole)} images leaves a part without all classes. Try: 0.1")
+    train_part, val_part = stratified(whole.labels, (len(whole) - held, held), HOLDOUT_SEED)
+    return replace(dataset, train=whole.subset(train_part, "train"), val=whole.subset(val_part, "val"))
+
+
+def fit_preprocessing(dataset: Dataset, recipe: Recipe, net_size: int) -> Preprocessing:
+    """The preprocessing of a training: sizes from recipe, data or net, statistics from the training images only."""
+    if recipe.image_size is not None:
+        size = (recipe.image_size, recipe.image_size)
+    else:
+        size = dataset.image_size or (net_size, net_size)
+    margin = 256 / 224 if dataset.image_size is None and min(size) >= 64 else 1.0
+    return fit(dataset.train.images, resize=round(min(size) * margin), crop=size, normalisation=recipe.normalisation)
+
+
+def prepare_net(
+    net: str | nn.Module, dataset: Dataset, preprocessing: Preprocessing, recipe: Recipe, seed: int
+) -> nn.Module:
+    """The net with initial weights, shown to take these images and to answer with these classes.
+
+    Raises:
+        InputError: it does not.
+    """
+    if isinstance(net, str):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = catalog.net(net, num_classes=len(dataset.class_names), in_channels=dataset.channels)
+    else:
+        module = net
+    if recipe.zero_init_residual and isinstance(module, ResNet):
+        zero_init_residual(module)
+    if recipe.bn_group is not None:
+        set_bn_group(module, recipe.bn_group)
+    _try_out(module, dataset, preprocessing)
+    return module
+
+
+def _try_out(net: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> None:
+    shape = (1, dataset.channels, *preprocessing.crop)
+    parameter = next(net.parameters(), None)
+    if parameter is None:
+        raise InputError("net: has no parameters, so there is nothing to train")
+    net.eval()
+    try:
+        with torch.inference_mode():
+            logits = net(torch.zeros(shape, device=parameter.device))
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"net: cannot take images of shape {shape} ({reason})") from error
+    expected = (1, len(dataset.class_names))
+    if tuple(logits.shape) != expected:
+        raise InputError(f"net: answers with shape {tuple(logits.shape)} (expected {expected}, one for each class)")

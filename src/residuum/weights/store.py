@@ -1,0 +1,53 @@
+"""Tensors as safetensors bytes and back: the only form in which this program keeps weights."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from residuum.errors import DamagedError
+
+MAX_HEADER_BYTES = 2 << 20
+
+
+def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as a safetensors file; those that share memory are written once for each name."""
+    copies = {
+        name: tensor.detach().to("cpu", copy=True).clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    content: bytes = safetensors.torch.save(copies)
+    return content
+
+
+def from_bytes(content: bytes, name: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; its header is measured before it is parsed.
+
+    Raises:
+        DamagedError: it is not a whole safetensors file; the message begins with `name`.
+    """
+    if len(content) < 8:
+        raise DamagedError(f"{name}: is too short to be a safetensors file ({len(content)} bytes). Try: another copy")
+    (header_bytes,) = struct.unpack("<Q", content[:8])
+    if header_bytes > min(MAX_HEADER_BYTES, len(content) - 8):
+        raise DamagedError(f"{name}: its header claims {header_bytes:,} bytes of a file of {len(content):,}; not read")
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise DamagedError(f"{name}: is not a whole safetensors file ({error}). Try: another copy") from error
+    return tensors
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names and bytes of all tensors, in the order of their names."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,228 @@
+"""The command line as a person types it: results, exit codes, one line for every mistake, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from residuum import __version__
+from residuum.cli import main, parse
+
+BRIEF = ("--max-steps", "2", "--batch-size", "16")
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "resnet20", "--data", "digits", *BRIEF, "--out", str(path), "--quiet"]) == 0
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"residuum {__version__}\n"
+
+
+def test_list_shows_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "plain*", "--json"]) == 0
+    names = [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+    assert names == ["plain18", "plain34", "plain20", "plain32", "plain44", "plain56", "plain110"]
+    assert main(["list", "resnet50"]) == 0
+    out = capsys.readouterr().out
+    assert "25,557,032" in out
+    assert "\x1b" not in out, "no colour where there is no terminal"
+
+
+def test_train_writes_a_run_and_says_where(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "plain20", "--data", "digits", *BRIEF]) == 0
+    captured = capsys.readouterr()
+    assert "test error" in captured.out
+    assert "runs/plain20-digits-digits-seed0" in captured.out
+    assert "step 0 of 2" in captured.err, "progress goes to standard error"
+    files = {path.name for path in (here / "runs" / "plain20-digits-digits-seed0").iterdir()}
+    assert {"run.json", "environment.json", "metrics.jsonl", "checkpoints", "classifier", "result.json"} <= files
+    assert {"report.html", "curves.png"} <= files
+
+
+def test_evaluate_and_predict_a_run(finished_run: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(finished_run), "--data", "digits", "--json", "--confusion", "c.png"]) == 0
+    got = json.loads(capsys.readouterr().out)
+    assert (got["num_images"], got["split"]) == (300, "test")
+    assert np.sum(got["confusion"]) == 300
+    with Image.open(here / "c.png") as drawn:
+        assert drawn.size[0] > 100
+    result = json.loads((finished_run / "result.json").read_text())
+    assert got["error"] == pytest.approx(result["test"]["error"])
+    for name in ("a.png", "숫자.png"):
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(here / name)
+    assert main(["predict", str(finished_run), "a.png", "숫자.png", "--json", "--top", "2"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["source"] for line in lines] == ["a.png", "숫자.png"]
+    assert lines[0]["top"] == lines[1]["top"]
+    assert len(lines[0]["top"]) == 2
+
+
+def test_evaluate_shows_a_table(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(finished_run), "--data", "digits", "--split", "val"]) == 0
+    out = capsys.readouterr().out
+    assert "200 images" in out
+    assert re.search(r"class\s+images\s+recall\s+precision", out)
+
+
+def test_report_draws_anew(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finished_run / "report.html").unlink()
+    assert main(["report", str(finished_run)]) == 0
+    assert (finished_run / "report.html").is_file()
+
+
+def test_resume_of_a_finished_run_says_so(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(finished_run)]) == 0
+    assert "is finished already" in capsys.readouterr().err
+
+
+def test_an_untrained_net_is_named_as_such(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 40)).save(here / "a.png")
+    assert main(["predict", "resnet20", "a.png"]) == 0
+    assert "untrained" in capsys.readouterr().err
+
+
+def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
+    """What a person may do wrong: arguments, and what the one line must say."""
+    train = ["train", "resnet20", "--data"]
+    Image.new("RGB", (9, 9)).save(here / "ok.png")
+    (here / "empty").mkdir()
+    (here / "one" / "cats").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(here / "one" / "cats" / "a.png")
+    for name in ("cats", "dogs"):
+        (here / "bad" / name).mkdir(parents=True)
+        (here / "bad" / name / "a.jpg").write_text("<html>not an image</html>")
+    (here / "zero.png").write_bytes(b"")
+    (here / "page.jpg").write_text("<html></html>")
+    (here / "used").mkdir()
+    (here / "used" / "thesis.txt").write_text("mine")
+    (here / "file").write_text("a file")
+    damaged = here / "damaged"
+    (damaged / "checkpoints" / "step-00000001").mkdir(parents=True)
+    for name in ("run.json", "environment.json"):
+        (damaged / name).write_bytes((run / name).read_bytes())
+    (damaged / "checkpoints" / "step-00000001" / "manifest.json").write_text("{")
+    broken = here / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text("not json")
+    return {
+        "unknown net": (["train", "resnet5O", "--data", "digits"], "Try: resnet50"),
+        "unknown net in evaluate": (["evaluate", "resnet2O", "--data", "digits"], "Try: a Run directory, or resnet20"),
+        "unknown data": ([*train, "cifar"], "Try: cifar10"),
+        "missing folder": ([*train, "no/such"], "no such folder"),
+        "missing data files": ([*train, "cifar10", "--data-dir", "empty"], "holds neither cifar-10-binary.tar.gz"),
+        "missing data directory": ([*train, "cifar10", "--data-dir", "nowhere"], "no such directory"),
+        "empty folder": ([*train, "./empty"], "has 0 class directories"),
+        "one class": ([*train, "./one"], "has 1 class directories (expected at least 2)"),
+        "unreadable images": ([*train, "./bad"], "no usable image in class cats, dogs"),
+        "negative size": ([*train, "digits", "--image-size", "-3"], "image_size: must be at least 1, got -3"),
+        "negative steps": ([*train, "digits", "--max-steps", "-1"], "steps: must be at least 1, got -1"),
+        "negative seed": ([*train, "digits", "--seed", "-1"], "seed: must be at least 0"),
+        "unknown recipe": ([*train, "digits", "--recipe", "digit"], "Try: digits"),
+        "unknown device": ([*train, "digits", "--device", "gpu0"], "Try: --device cpu"),
+        "directory in use": ([*train, "digits", "--out", "used"], "exists and is not empty"),
+        "out is a file": ([*train, "digits", "--out", "file"], "file:"),
+        "run exists": ([*train, "digits", "--out", str(run)], f"Try: residuum resume {run}"),
+        "no run": (["resume", "nowhere"], "no such directory"),
+        "not a run": (["resume", "used"], "is not a Run"),
+        "damaged checkpoint": (["resume", "damaged"], "cannot be read as a manifest"),
+        "broken run": (["resume", "broken"], "cannot be read as JSON"),
+        "no image": (["predict", str(run), "none.png"], "none.png: no such file"),
+        "empty image": (["predict", str(run), "zero.png"], "zero.png: is empty"),
+        "html image": (["predict", str(run), "page.jpg"], "page.jpg: is not an image"),
+        "folder without images": (["predict", str(run), "empty"], "holds no image files"),
+        "no images given": (["predict", str(run)], "images: none were given"),
+        "file as model": (["predict", "ok.png", "ok.png"], "is a file"),
+        "no such weights": (["predict", "resnet50:imagenet", "ok.png"], "no weights called 'imagenet'"),
+        "classes differ": (["evaluate", str(run), "--data", "fashion-mnist", "--data-dir", "empty"], "no such file"),
+        "no such split": (["evaluate", str(run), "--data", "digits", "--views", "10"], "Try: --views 1"),
+        "report of nothing": (["report", "empty"], "is not a Run"),
+        "unknown claim": (["reproduce", "degradatoin"], "Try: degradation"),
+        "unknown pattern": (["list", "densenet"], "pattern: 'densenet' is not known"),
+    }
+
+
+def test_every_mistake_gets_one_line_and_exit_code_2(
+    here: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for what, (arguments, expected) in mistakes(here, finished_run).items():
+        before = sorted(path for path in here.rglob("*") if not path.name.startswith(".lock"))
+        capsys.readouterr()
+        code = main(arguments)
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.splitlines() if not line.startswith("skipped ")]
+        assert code == 2, (what, captured.err)
+        assert expected in captured.err, (what, captured.err)
+        assert len(lines) == 1, (what, captured.err)
+        assert lines[0].startswith("error: "), (what, captured.err)
+        assert captured.out == "", what
+        after = sorted(path for path in here.rglob("*") if not path.name.startswith(".lock"))
+        assert after == before, f"{what}: something was written"
+
+
+def test_a_loss_that_is_not_a_number_is_exit_code_1(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = ["train", "resnet20", "--data", "digits", "--max-steps", "30", "--learning-rate", "1e30", "--quiet"]
+    assert main(wild) == 1
+    assert re.search(r"^error: step \d+: .*Try: --learning-rate 1e\+29$", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_no_space_is_named_and_nothing_is_half_written(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from residuum.files import atomic
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(atomic, "_write_through", full)
+    assert main(["train", "resnet20", "--data", "digits", *BRIEF, "--out", "run"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not [path for path in here.rglob("*") if path.is_file() and not path.name.startswith(".lock")]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train"], ["nonsense"], ["train", "resnet20", "--data", "digits", "--sed", "1"]]
+)
+def test_arguments_that_do_not_parse_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("error: ")
+
+
+OPTIONS = {
+    "train": "data data-dir recipe out seed epochs max-steps batch-size learning-rate image-size holdout precision "
+    "compile json quiet device threads workers checkpoint-seconds checkpoint-steps",
+    "resume": "json quiet device threads workers checkpoint-seconds checkpoint-steps",
+    "evaluate": "data data-dir split views batch-size confusion device json",
+    "predict": "top views device json",
+    "reproduce": "data data-dir seeds depths budget out json device threads workers",
+    "report": "",
+    "list": "json",
+}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_surface_of_each_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse([command, "--help"])
+    assert caught.value.code == 0
+    found = set(re.findall(r"^[│\s]+--([a-z][a-z-]*)", capsys.readouterr().out, re.MULTILINE)) - {"help"}
+    assert found == set(OPTIONS[command].split())

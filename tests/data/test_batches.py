@@ -1,0 +1,312 @@
+"""Batches: the order of samples, the same tail wherever a run goes on, each image once in evaluation."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from residuum.data.augment import Augmentation, CropFlip, ScaleCropFlip
+from residuum.data.batches import TrainingBatches, epoch_permutation, evaluation_batches, sample_order
+from residuum.data.folder import FolderImages, folder
+from residuum.data.preprocess import Preprocessing, fit
+from residuum.data.source import ArrayImages, Split
+from residuum.errors import InputError
+
+CPU = torch.device("cpu")
+QUICK = settings(deadline=None, derandomize=True, max_examples=60)
+RANDOM_SCALE = ScaleCropFlip(smallest=34, largest=48)
+
+
+def plain(size: int = 6, channels: int = 1) -> Preprocessing:
+    return Preprocessing(
+        channels=channels, resize=size, crop=(size, size), mean=(0.0,) * channels, std=(1.0,) * channels
+    )
+
+
+def numbered(count: int, size: int = 6) -> Split:
+    """Image i is flat and of value i; its label is i."""
+    array = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, size, size, 1), np.uint8)
+    return Split("train", ArrayImages(array), np.arange(count, dtype=np.int64))
+
+
+def batches_of(
+    split: Split,
+    augmentation: Augmentation | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    batch_size: int = 4,
+    seed: int = 0,
+    workers: int = 2,
+) -> TrainingBatches:
+    return TrainingBatches(
+        split,
+        preprocessing or plain(),
+        augmentation,
+        batch_size=batch_size,
+        seed=seed,
+        device=CPU,
+        workers=workers,
+    )
+
+
+def same(one: list[tuple[Tensor, Tensor]], two: list[tuple[Tensor, Tensor]]) -> bool:
+    return len(one) == len(two) and all(
+        torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(one, two, strict=True)
+    )
+
+
+# The order
+
+
+@given(num_images=st.integers(1, 40), seed=st.integers(0, 2**40), epoch=st.integers(0, 50))
+@QUICK
+def test_every_epoch_has_each_image_once(num_images: int, seed: int, epoch: int) -> None:
+    order = sample_order(num_images, seed, epoch * num_images, num_images)
+    assert sorted(order.tolist()) == list(range(num_images))
+    assert order.tolist() == epoch_permutation(num_images, seed, epoch).tolist()
+
+
+@given(
+    num_images=st.integers(1, 20),
+    seed=st.integers(0, 100),
+    start=st.integers(0, 200),
+    cuts=st.lists(st.integers(0, 50), min_size=1, max_size=6),
+)
+@QUICK
+def test_the_order_is_the_same_however_it_is_cut(num_images: int, seed: int, start: int, cuts: list[int]) -> None:
+    whole = sample_order(num_images, seed, 0, start + sum(cuts))[start:]
+    pieces, position = [], start
+    for count in cuts:
+        pieces.append(sample_order(num_images, seed, position, count))
+        position += count
+    assert np.concatenate(pieces).tolist() == whole.tolist()
+
+
+def test_epochs_and_seeds_have_different_orders_and_none_is_the_identity() -> None:
+    orders = {tuple(epoch_permutation(50, seed, epoch).tolist()) for seed in range(5) for epoch in range(5)}
+    assert len(orders) == 25
+    assert tuple(range(50)) not in orders
+
+
+def test_every_image_comes_first_equally_often() -> None:
+    first = np.bincount([sample_order(8, seed, 8 * epoch, 1)[0] for seed in range(40) for epoch in range(50)])
+    assert np.abs(first - 250).max() < 5 * np.sqrt(250)
+
+
+def test_changing_a_returned_order_changes_no_later_one() -> None:
+    before = sample_order(10, 0, 0, 10)
+    kept = before.copy()
+    before[:] = 0
+    assert (sample_order(10, 0, 0, 10) == kept).all()
+
+
+# Training
+
+
+def test_batches_are_full_and_follow_the_order_with_labels_at_their_images() -> None:
+    for step, (images, labels) in enumerate(batches_of(numbered(7), batch_size=4, seed=3).iterate(0, 9)):
+        assert images.shape == (4, 1, 6, 6)
+        assert images.dtype == torch.float32
+        assert labels.dtype == torch.int64
+        assert labels.tolist() == sample_order(7, 3, 4 * step, 4).tolist()
+        assert torch.equal((images * 255).round()[:, 0, 3, 3].long(), labels)
+
+
+def test_a_batch_may_be_larger_than_the_set() -> None:
+    _, labels = next(batches_of(numbered(3), batch_size=7).iterate(0, 1))
+    assert sorted(labels[:3].tolist()) == sorted(labels[3:6].tolist()) == [0, 1, 2]
+
+
+@given(
+    start=st.integers(0, 7),
+    length=st.integers(0, 4),
+    augmentation=st.sampled_from([None, CropFlip(pad=2), CropFlip(pad=0), CropFlip(flip=False)]),
+    batch_size=st.integers(1, 9),
+    seed=st.integers(0, 1000),
+)
+@QUICK
+def test_going_on_at_any_step_gives_the_batches_of_the_uninterrupted_run(
+    start: int, length: int, augmentation: Augmentation | None, batch_size: int, seed: int
+) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (11, 6, 6, 1), dtype=np.uint8)
+    split = Split("train", ArrayImages(array), np.arange(11))
+    whole = [*batches_of(split, augmentation, batch_size=batch_size, seed=seed).iterate(0, start + length)]
+    tail = [*batches_of(split, augmentation, batch_size=batch_size, seed=seed).iterate(start, start + length)]
+    assert same(tail, whole[start:])
+
+
+@pytest.mark.parametrize("augmentation", [None, CropFlip(), RANDOM_SCALE], ids=["none", "crop-flip", "scale"])
+def test_a_folder_goes_on_at_any_step_with_any_number_of_workers(
+    augmentation: Augmentation | None, image_folder: Path
+) -> None:
+    split = folder(image_folder).train
+    preprocessing = fit(split.images, resize=36, crop=(32, 32), normalisation="pixel")
+    whole = [*batches_of(split, augmentation, preprocessing=preprocessing, batch_size=5, workers=1).iterate(0, 7)]
+    assert len(whole) == 7
+    for workers in (1, 2, 5, 16):
+        for start in (0, 1, 2, 3, 6, 7):
+            batches = batches_of(split, augmentation, preprocessing=preprocessing, batch_size=5, workers=workers)
+            assert same([*batches.iterate(start, 7)], whole[start:])
+    assert not same([*batches.iterate(0, 5)], [*batches.iterate(1, 6)])
+
+
+def test_a_folder_and_an_array_of_the_same_images_give_the_same_batches(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8)
+    for index, pixels in enumerate(array):
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+    labels = np.arange(9, dtype=np.int64)
+    lazy = Split("train", FolderImages(tuple(tmp_path / f"{index}.png" for index in range(9))), labels)
+    eager = Split("train", ArrayImages(array), labels)
+    preprocessing = fit(eager.images, resize=8, crop=(8, 8), normalisation="pixel")
+    for augmentation in (None, CropFlip(pad=1)):
+        one, two = (batches_of(split, augmentation, preprocessing=preprocessing) for split in (lazy, eager))
+        assert same([*one.iterate(0, 5)], [*two.iterate(0, 5)])
+
+
+def test_the_seed_draws_order_and_augmentation() -> None:
+    flat = Split("train", ArrayImages(np.random.default_rng(0).integers(0, 256, (1, 6, 6, 1), dtype=np.uint8)),
+                 np.zeros(1, np.int64))  # fmt: skip
+    one, two = ([*batches_of(flat, CropFlip(), seed=seed).iterate(0, 3)] for seed in (0, 1))
+    assert not same(one, two)
+    images = torch.cat([images for images, _ in one])
+    assert len({image.numpy().tobytes() for image in images}) > 9  # the same image, augmented otherwise each time
+
+
+def test_an_array_of_another_size_is_brought_to_the_size_of_the_net() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (5, 12, 9, 3), dtype=np.uint8)
+    split = Split("train", ArrayImages(array), np.arange(5))
+    preprocessing = fit(split.images, resize=7, crop=(6, 6), normalisation="channel")
+    images, labels = next(batches_of(split, preprocessing=preprocessing, batch_size=5).iterate(0, 1))
+    for image, label in zip(images, labels, strict=True):
+        view = torch.from_numpy(preprocessing.view(array[label]).copy())
+        assert torch.equal(image, preprocessing.normalise(view[None])[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_array_is_augmented_by_random_scales_as_a_folder_is(channels: int, tmp_path: Path) -> None:
+    """CIFAR trained with the ImageNet recipe: the augmentation asked for is applied, not dropped without a word."""
+    array = np.random.default_rng(0).integers(0, 256, (6, 16, 16, channels), dtype=np.uint8)
+    for index, pixels in enumerate(array):
+        Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels).save(tmp_path / f"{index}.png")
+    paths = tuple(tmp_path / f"{index}.png" for index in range(6))
+    lazy = Split("train", FolderImages(paths, channels), np.arange(6))
+    eager = Split("train", ArrayImages(array), np.arange(6))
+    preprocessing = fit(eager.images, resize=16, crop=(16, 16), normalisation="channel")
+    augmentation = ScaleCropFlip(smallest=18, largest=24)
+    try:
+        got = [*batches_of(eager, augmentation, preprocessing=preprocessing).iterate(0, 3)]
+    except InputError:
+        return  # to refuse it would be as right
+    assert same(got, [*batches_of(lazy, augmentation, preprocessing=preprocessing).iterate(0, 3)])
+
+
+def test_random_scales_shift_colours_by_their_deviation_and_not_at_zero(image_folder: Path) -> None:
+    split = folder(image_folder).train
+    preprocessing = fit(split.images, resize=36, crop=(32, 32), normalisation="channel")
+    still, shifted = (
+        [*batches_of(split, ScaleCropFlip(smallest=36, largest=36, colour_std=std), preprocessing=preprocessing)
+         .iterate(0, 3)]
+        for std in (0.0, 0.1)
+    )  # fmt: skip
+    for (before, _), (after, _) in zip(still, shifted, strict=True):
+        difference = after - before
+        torch.testing.assert_close(difference, difference[:, :, :1, :1].expand_as(difference), atol=1e-5, rtol=0)
+        assert 0 < float(difference.abs().max()) < 1
+
+
+def test_the_colour_shift_of_each_position_is_its_own(image_folder: Path) -> None:
+    split = folder(image_folder).train
+    preprocessing = fit(split.images, resize=36, crop=(32, 32), normalisation="channel")
+    still, shifted = (
+        batches_of(split, ScaleCropFlip(smallest=36, largest=36, colour_std=std), preprocessing=preprocessing, seed=4)
+        for std in (0.0, 0.1)
+    )
+    assert shifted.colours is not None
+    for step, ((before, _), (after, _)) in enumerate(zip(still.iterate(0, 4), shifted.iterate(0, 4), strict=True)):
+        assert torch.equal(after, shifted.colours.shift(before, 4, 4 * step, 0.1, preprocessing))
+
+
+def test_an_array_as_large_as_the_crop_is_still_enlarged_where_the_preprocessing_says_so() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype=np.uint8)
+    split = Split("train", ArrayImages(array), np.arange(5))
+    preprocessing = fit(split.images, resize=16, crop=(12, 12), normalisation="channel")
+    views = np.stack([preprocessing.view(pixels) for pixels in array])
+    assert not (views == array).all()
+    expected = preprocessing.normalise(torch.from_numpy(views))
+    images, labels = next(batches_of(split, preprocessing=preprocessing, batch_size=5).iterate(0, 1))
+    assert torch.equal(images, expected[labels])
+    images, _ = next(evaluation_batches(split, preprocessing, batch_size=5, device=CPU))
+    assert torch.equal(images, expected)
+
+
+def test_an_image_that_vanishes_stops_training_with_its_name(image_folder: Path) -> None:
+    split = folder(image_folder).train
+    batches = batches_of(split, preprocessing=plain(32, 3))
+    victim = image_folder / "train" / "red" / "3.png"
+    victim.unlink()
+    with pytest.raises(InputError, match=r"red/3\.png: no such file"):
+        list(batches.iterate(0, 3))
+
+
+def test_leaving_in_the_middle_leaves_no_threads(image_folder: Path) -> None:
+    split = folder(image_folder).train
+    before = threading.active_count()
+    iterator = batches_of(split, preprocessing=plain(32, 3), workers=4).iterate(0, 1000)
+    next(iterator)
+    assert threading.active_count() > before
+    iterator.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_only_a_few_batches_are_decoded_ahead(image_folder: Path) -> None:
+    """A long run must not queue its whole future at once."""
+    asked = list[int]()
+
+    class Counting(FolderImages):
+        def load(self, index: int) -> np.ndarray:
+            asked.append(index)
+            return super().load(index)
+
+    whole = folder(image_folder).train
+    assert isinstance(whole.images, FolderImages)
+    split = Split("train", Counting(whole.images.paths), whole.labels)
+    iterator = batches_of(split, preprocessing=plain(32, 3), batch_size=2).iterate(0, 10_000)
+    for _ in range(3):
+        next(iterator)
+    iterator.close()  # type: ignore[attr-defined]
+    assert 6 <= len(asked) <= 12
+
+
+# Evaluation
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(10, 4), (8, 4), (3, 7), (1, 1), (0, 4)])
+def test_evaluation_has_every_image_once_in_order(count: int, batch_size: int) -> None:
+    batches = [*evaluation_batches(numbered(count), plain(), batch_size=batch_size, device=CPU)]
+    sizes = [len(labels) for _, labels in batches]
+    assert sizes == [batch_size] * (count // batch_size) + [count % batch_size] * (count % batch_size > 0)
+    seen = [value for _, labels in batches for value in labels.tolist()]
+    assert seen == list(range(count))
+    pixels = [round(255 * float(image[0, 0, 0])) for images, _ in batches for image in images]
+    assert pixels == list(range(count))
+
+
+def test_evaluation_of_a_folder_and_of_an_array_of_another_size_is_by_views(image_folder: Path) -> None:
+    split = folder(image_folder).val
+    assert split is not None
+    preprocessing = fit(split.images, resize=36, crop=(32, 32), normalisation="channel")
+    array = np.stack([preprocessing.resized(split.images.load(index), 40)[:40, :40] for index in range(len(split))])
+    for each in (split, Split("val", ArrayImages(array), split.labels)):
+        got = [*evaluation_batches(each, preprocessing, batch_size=4, device=CPU)]
+        assert torch.cat([labels for _, labels in got]).tolist() == split.labels.tolist() == [0] * 3 + [1] * 3
+        views = np.stack([preprocessing.view(each.images.load(index)) for index in range(len(each))])
+        expected = preprocessing.normalise(torch.from_numpy(views))
+        assert torch.equal(torch.cat([images for images, _ in got]), expected)

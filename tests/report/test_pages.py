@@ -1,0 +1,235 @@
+"""Pages load nothing, run nothing, and show hostile text as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from residuum.records.finding import Arm, Comparison, Finding, Measured, Verdict, judge
+from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
+from residuum.report.finding_page import arms_table, finding_page, judged_table, runs_table
+from residuum.report.page import Section, Table, render
+from residuum.report.run_page import curve, write_run_report
+
+HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>'\"&{{ 7*7 }}"
+SHORT = "<script>alert(1)</script>"  # for figures, where a long name leaves no room for the curves
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "formaction"}
+ALLOWED = {"html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer", "h1", "h2", "p"}
+ALLOWED |= {"span", "figure", "figcaption", "div", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
+ALLOWED |= {"pre"}
+
+
+class Reader(HTMLParser):
+    """Checks every tag of a page and collects its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.tags: list[str] = []
+        self.svg = 0
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.svg += tag == "svg"
+        self.tags.append(tag)
+        assert self.svg or tag in ALLOWED, f"<{tag}>"
+        assert tag not in ("script", "iframe", "object", "embed", "link", "base", "foreignobject")
+        for name, value in attributes:
+            assert not name.startswith("on"), name
+            assert name not in LOADING or (value or "").startswith(("#", "data:")), f"{name}={value}"
+            assert "url(http" not in (value or "").replace(" ", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.svg -= tag == "svg"
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(page: str) -> Reader:
+    """The page's text, after it was found to be self-contained."""
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.svg == 0
+    assert "<script" not in page.lower()
+    assert not re.search(r"@import|url\(\s*['\"]?(https?:)?//", page)
+    return reader
+
+
+def drawing(name: str = "arm") -> Drawing:
+    return error_curves({name: [ArmCurves(name, Curve([1, 2], np.array([[50.0, 40.0]])), None)]}, test_name=name)
+
+
+def test_a_page_shows_what_it_is_given_and_escapes_it() -> None:
+    section = Section(
+        title=HOSTILE,
+        text=HOSTILE,
+        drawing=drawing(SHORT),
+        caption=HOSTILE,
+        table=Table((HOSTILE, "b"), [[HOSTILE, "1"]], numeric=(1,)),
+        folded=HOSTILE,
+    )
+    page = render(title=HOSTILE, subtitle=HOSTILE, sections=[section], badge=HOSTILE, badge_kind="good", footer=HOSTILE)
+    reader = read(page)
+    assert sum(text.count(HOSTILE) for text in reader.text) == 11, "shown everywhere, word for word"
+    assert "img" not in reader.tags
+    assert reader.tags.count("svg") == 1
+    assert page.startswith("<!doctype html>")
+
+
+def test_a_badge_kind_cannot_leave_its_attribute() -> None:
+    read(render(title="t", subtitle="s", sections=[], badge="b", badge_kind='"><script>alert(1)</script>'))
+
+
+def test_empty_parts_are_left_out() -> None:
+    reader = read(render(title="t", subtitle="s", sections=[Section(title="only")]))
+    assert not {"table", "figure", "details", "span", "p.badge"} & set(reader.tags)
+
+
+def finding(text: str, **changes: Any) -> Finding:
+    a, b = Measured((0.30, 0.32, 0.31)), Measured((0.10, 0.12, 0.11))
+    comparison = Comparison(statement=text, a="a", b="b", relation="above", margin=0.005)
+    arms = (
+        Arm(name=f"{text}a", published=text, measured={"training error": a}, runs=("a-0", "a-1", "a-2")),
+        Arm(name="b", published="8.75 %", measured={"training error": b}, runs=("b-0", "b-1", "b-2")),
+    )
+    values: dict[str, Any] = {
+        "name": "degradation", "claim": text, "source": text, "budget": text, "quantity": "training error",
+        "arms": arms, "judged": (judge(comparison, {"a": a, "b": b}),), "seeds": (0, 1, 2), "seconds": 90.0,
+        "recipe": {"name": text}, "environment": {"cpu": text, "cpus": 2, "packages": {"torch": "2.13"}},
+        "directory": Path("x"),
+    }  # fmt: skip
+    return Finding(**values | changes)
+
+
+def test_the_page_of_a_finding() -> None:
+    one = finding("The claim.")
+    assert one.verdict == Verdict.HOLDS
+    page = finding_page(one, drawing(), caption="the caption", command="residuum reproduce degradation")
+    text = " ".join(read(page).text)
+    for expected in ("The claim.", "holds", "31.00 ± 1.00 %", "8.75 %", "+20.00 ± 2.27 points", "0.5 points",
+                     "a-2", "32.00 %", "1.5 minutes", "the caption", "residuum reproduce degradation"):  # fmt: skip
+        assert expected in text, expected
+    assert 'class="badge good"' in page
+
+
+def test_a_hostile_finding_is_text() -> None:
+    one = finding(HOSTILE, failures=(HOSTILE,))
+    page = finding_page(one, drawing(), caption=HOSTILE, command=HOSTILE)
+    reader = read(page)
+    assert "img" not in reader.tags
+    assert "alert(1)" in "".join(reader.text)
+    assert 'class="badge open"' in page
+    assert "not decided at this budget" in "".join(reader.text)
+
+
+def test_a_finding_of_one_seed_and_one_without_comparisons() -> None:
+    a, b = Measured((0.3,)), Measured((0.1,))
+    comparison = Comparison(statement="s", a="a", b="b", relation="above", margin=0.005)
+    arms = tuple(Arm(name=n, published="", measured={"e": m}, runs=(f"{n}-0",)) for n, m in (("a", a), ("b", b)))
+    one = finding("c", arms=arms, judged=(judge(comparison, {"a": a, "b": b}),))
+    assert judged_table(one).rows[0][1:3] == ["+20.00 points", "0.5 points"]
+    assert arms_table(one).rows == [["a", "", "30.00 %"], ["b", "", "10.00 %"]]
+    assert runs_table(one).rows == [["a-0", "30.00 %"], ["b-0", "10.00 %"]]
+    read(finding_page(one, drawing(), caption="", command=""))
+    read(finding_page(finding("c", judged=(), failures=("a-1: nan",)), drawing(), caption="", command=""))
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    values = {"net": "resnet20", "data": "digits", "seed": 3, "recipe": {"name": "quick", "steps": 20}, "skipped": []}
+    return values | changes
+
+
+def metrics(count: int, **changes: float) -> list[dict[str, Any]]:
+    return [
+        {
+            "step": 10 * (n + 1), "epoch": n + 1.0, "learning_rate": 0.1 / (n + 1), "train_loss": 1.0, "seconds": 1.0,
+            "train_error": 0.5 / (n + 1), "val_error": 0.6 / (n + 1), "val_loss": 1.1, **changes,
+        }
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def result(name: str = "nine") -> dict[str, Any]:
+    classes = [
+        {"class": name, "images": 150, "recall": 0.875, "precision": None},
+        {"class": "zero", "images": 0, "recall": None, "precision": 0.25},
+    ]
+    return {
+        "train": {"loss": 0.51, "error": 0.1234},
+        "val": {"num_images": 200, "loss": 0.6, "error": 0.0765, "per_class": classes},
+        "test": {"num_images": 300, "loss": 0.7, "error": 0.0815, "per_class": classes},
+    }
+
+
+def test_the_report_of_a_finished_run(tmp_path: Path) -> None:
+    path = write_run_report(tmp_path, config=config(), environment={"cpu": "x"}, metrics=metrics(3), result=result())
+    assert path == tmp_path / "report.html"
+    assert {each.name for each in tmp_path.iterdir()} == {"report.html", "curves.png"}
+    with Image.open(tmp_path / "curves.png") as image:
+        image.load()
+    reader = read(path.read_text())
+    text = " ".join(reader.text)
+    for expected in ("resnet20 on digits", "recipe quick, seed 3, finished", "12.34 %", "7.65 %", "8.15 %", "0.5100",
+                     "last epoch", "300", "nine", "87.5 %", "25.0 %", "none", "By class, on test"):  # fmt: skip
+        assert expected in text, expected
+    assert "not finished" not in text
+    assert reader.tags.count("svg") == 2
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 4])
+def test_the_report_of_an_unfinished_run(tmp_path: Path, epochs: int) -> None:
+    path = write_run_report(tmp_path, config=config(), environment={}, metrics=metrics(epochs), result=None)
+    reader = read(path.read_text())
+    assert "not finished" in " ".join(reader.text)
+    assert reader.tags.count("svg") == (2 if epochs else 0)
+    assert (tmp_path / "curves.png").exists() == bool(epochs)
+
+
+def test_a_hostile_run_is_text(tmp_path: Path) -> None:
+    path = write_run_report(
+        tmp_path,
+        config=config(net=SHORT, data=HOSTILE, recipe={"name": HOSTILE}, skipped=[[HOSTILE, HOSTILE]]),
+        environment={"cpu": HOSTILE},
+        metrics=metrics(2),
+        result=result(HOSTILE),
+    )
+    reader = read(path.read_text())
+    assert "img" not in reader.tags
+    assert sum(text.count("alert(1)") for text in reader.text) >= 8
+
+
+def test_test_error_is_said_to_be_for_the_figure_only(tmp_path: Path) -> None:
+    arguments = {"config": config(), "environment": {}, "result": None}
+    watched = write_run_report(tmp_path / "a", metrics=metrics(2, test_error=0.5), **arguments).read_text()
+    assert "nothing was chosen by it" in watched
+    assert "<!-- test -->" in watched
+    unwatched = write_run_report(tmp_path / "b", metrics=metrics(2), **arguments).read_text()
+    assert "nothing was chosen by it" not in unwatched
+    assert "<!-- validation -->" in unwatched
+
+
+def test_class_names_in_korean_stay_readable(tmp_path: Path) -> None:
+    path = write_run_report(tmp_path, config=config(), environment={}, metrics=[], result=result("고양이"))
+    assert "고양이".encode() in path.read_bytes()
+    assert 'charset="utf-8"' in path.read_text()
+
+
+def test_a_curve_is_in_percent_and_in_order() -> None:
+    found = curve(metrics(2), "train_error")
+    assert found.steps == [10, 20]
+    assert found.values.tolist() == [[50.0, 25.0]]
+    assert curve(metrics(2), "learning_rate", scale=1).values.tolist() == [[0.1, 0.05]]
+
+
+def test_folded_json_can_be_read_back(tmp_path: Path) -> None:
+    path = write_run_report(tmp_path, config=config(), environment={"cpu": "<b>"}, metrics=metrics(1), result=None)
+    reader = read(path.read_text())
+    assert {"cpu": "<b>"} in [json.loads(text) for text in reader.text if text.startswith("{")]

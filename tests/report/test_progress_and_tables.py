@@ -1,0 +1,143 @@
+"""Progress and tables, on a terminal and in a pipe: plain lines, and any name as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from residuum.report.page import Table
+from residuum.report.progress import ConsoleProgress, PlanProgress
+from residuum.report.table import print_table
+
+RECORD: dict[str, Any] = {"step": 100, "epoch": 2.0, "seconds": 4.0, "train_error": 0.25, "val_error": 0.125}
+NAMES = ["plain", "[bold]x", "[/bold]", "[/]", "\\[red]x", "a\\", ":cat:", "[link=http://x]y", "개 <b>"]
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def train(progress: ConsoleProgress, title: str = "resnet20 on digits") -> None:
+    progress.started(title, 0, 1000, 50)
+    for step in range(1, 4):
+        progress.stepped(step, 0.5)
+    progress.evaluating("val", 10, 20)
+    progress.evaluating("val", 20, 20)
+
+
+def test_a_training_in_a_pipe_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleProgress() as progress:
+        assert not progress.live
+        train(progress)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "resnet20 on digits: step 0 of 1,000\n"
+
+
+def test_epochs_in_a_pipe_are_at_most_one_line_in_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleProgress() as progress:
+        train(progress)
+        capsys.readouterr()
+        for _ in range(5):
+            progress.epoch_ended(RECORD)
+        err = capsys.readouterr().err
+        assert err == "  step 100  epoch 2.0  error train 25.0 %, val 12.5 %  1,250 images/s\n"
+        progress.printed_at -= 11
+        progress.epoch_ended(RECORD)
+        assert capsys.readouterr().err.count("\n") == 1
+        progress.printed_at -= 11
+        progress.epoch_ended(RECORD | {"seconds": 0})
+        assert "0 images/s" in capsys.readouterr().err
+
+
+def test_quiet_says_messages_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in (ConsoleProgress, PlanProgress):
+        with kind(quiet=True) as progress:
+            train(progress)
+            progress.epoch_ended(RECORD)
+            progress.message("something a person should know")
+        out, err = capsys.readouterr()
+        assert (out, err) == ("", "something a person should know\n")
+
+
+def test_a_plan_in_a_pipe_is_one_line_for_each_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlanProgress() as progress:
+        progress.plan_started("degradation", 2, 30.0)
+        for number in range(2):
+            progress.run_started(number, 15.0, 1000)
+            progress.stepped(500, 0.1)
+            assert progress.progress.tasks[0].completed == pytest.approx(100 * (number + 0.5) / 2)
+            progress.run_ended()
+        assert progress.progress.tasks[0].completed == pytest.approx(100)
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "run 1 of 2\nrun 2 of 2\n")
+
+
+def test_other_work_needs_no_start(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleProgress() as progress:
+        progress.stepped(1, 0.1)
+        progress.images(1, 3)
+        progress.images(3, 3)
+        progress.evaluating("download file", 100, 0)
+        progress.evaluating("download file", 200, 0)
+        progress.epoch_ended({"step": 1, "epoch": 0.1, "seconds": 1.0, "train_error": 0.5})
+        train(progress)
+        train(progress)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_messages_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with ConsoleProgress() as progress:
+        progress.message(f"skipped {name}: why")
+    assert capsys.readouterr().err == f"skipped {name}: why\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_on_a_terminal(terminal: None, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with ConsoleProgress() as progress:
+        assert progress.live
+        progress.started(name, 0, 10, 5)
+        progress.evaluating(name, 1, 2)
+        progress.progress.refresh()
+        drawn = "".join(segment.text for segment in progress.console.render(progress.progress))
+        progress.message(f"skipped {name}")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"skipped {name}" in err
+    assert drawn.count(name) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_table_cells_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    print_table(Table(("class", "images"), [[name, "1"], ["other", "23"]], numeric=(1,)))
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith(name)
+    assert lines[1].rstrip().endswith(" 1")
+
+
+def test_headings_and_titles_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(Table(("[/x]", ":cat:"), [["a", "b"]]), title="nets [/all]")
+    out = capsys.readouterr().out
+    for expected in ("[/x]", ":cat:", "nets [/all]"):
+        assert expected in out
+
+
+def test_tables_in_a_pipe_have_no_colour_and_are_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(Table(("name", "value"), [["x" * 120, "1"], ["y", "2"]], numeric=(1,)), title="title")
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "x" * 120 in out
+    assert "…" not in out

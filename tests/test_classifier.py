@@ -1,0 +1,417 @@
+"""A Classifier on the disk is the one in memory, bit for bit, or it is refused; any kind of image gives one answer."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from residuum.classifier import FORMAT, Classifier, Prediction, expand
+from residuum.data.preprocess import Preprocessing
+from residuum.data.source import ArrayImages, Dataset, Split
+from residuum.errors import DamagedError, InputError
+from residuum.files.atomic import MANIFEST, read_directory, write_directory
+from residuum.nets import catalog
+from residuum.nets.resnet import ResNet
+
+KOREAN = ("개", "고양이", "<b>새</b>")
+
+
+def seasoned(net: nn.Module, channels: int, size: int) -> nn.Module:
+    """With statistics of its own in every batch normalisation."""
+    generator = torch.Generator().manual_seed(3)
+    net.train()
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.randn(32, channels, size, size, generator=generator))
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def colour() -> Classifier:
+    """resnet20 for 3 classes at 16x16, with a mean image and Korean names."""
+    torch.manual_seed(0)
+    net = seasoned(catalog.net("resnet20", num_classes=3), 3, 16)
+    mean_image = np.random.default_rng(0).random((16, 16, 3), dtype=np.float32)
+    preprocessing = Preprocessing(
+        channels=3, resize=18, crop=(16, 16), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), mean_image=mean_image
+    )
+    card = {"seed": 1, "note": "한국어", "metrics": {"val": {"error": 0.1}}}
+    return Classifier(net=net, net_name="resnet20", preprocessing=preprocessing, class_names=KOREAN, card=card)
+
+
+@pytest.fixture
+def digits_classifier(tiny_net: ResNet) -> Classifier:
+    """The tiny net for grey digits; not in the catalog."""
+    return Classifier(
+        net=seasoned(tiny_net, 1, 8),
+        net_name="conftest.Tiny",
+        preprocessing=Preprocessing(channels=1, resize=8, crop=(8, 8), mean=(0.3,), std=(0.4,)),
+        class_names=tuple(str(digit) for digit in range(10)),
+    )
+
+
+class Own(nn.Module):
+    """A user's own class."""
+
+    def __init__(self, outputs: int = 2) -> None:
+        super().__init__()
+        self.fc = nn.Linear(1, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.fc(x.mean(dim=(2, 3))))
+
+
+def own_classifier() -> Classifier:
+    torch.manual_seed(1)
+    preprocessing = Preprocessing(channels=1, resize=4, crop=(4, 4), mean=(0.5,), std=(0.5,))
+    return Classifier(net=Own(), net_name="my.Own", preprocessing=preprocessing, class_names=("a", "b"))
+
+
+def changed_document(source: Path, target: Path, **changes: Any) -> Path:
+    """The directory again, with a right manifest, and some values of classifier.json replaced."""
+    files = read_directory(source)
+    document = json.loads(files["classifier.json"]) | changes
+    write_directory(target, files | {"classifier.json": json.dumps(document).encode()})
+    return target
+
+
+def picture(seed: int = 0, height: int = 30, width: int = 24) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encoded(pixels: np.ndarray[Any, Any], kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def test_a_saved_classifier_gives_the_same_bits(tmp_path: Path, colour: Classifier) -> None:
+    assert colour.save(tmp_path / "c") == tmp_path / "c"
+    loaded = Classifier.load(tmp_path / "c")
+    images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded.logits(images), colour.logits(images))
+    for name, tensor in colour.net.state_dict().items():
+        assert torch.equal(loaded.net.state_dict()[name], tensor), name
+    assert loaded.class_names == KOREAN
+    assert loaded.net_name == "resnet20"
+    assert loaded.card == colour.card
+    assert not loaded.net.training
+    was, now = colour.preprocessing, loaded.preprocessing
+    assert (now.channels, now.resize, now.crop, now.mean, now.std) == (
+        was.channels,
+        was.resize,
+        was.crop,
+        was.mean,
+        was.std,
+    )
+    assert was.mean_image is not None
+    assert now.mean_image is not None
+    assert now.mean_image.dtype == np.float32
+    assert np.array_equal(now.mean_image, was.mean_image)
+    assert loaded.predict(picture()) == colour.predict(picture())
+
+
+def test_a_net_in_channels_last_is_saved_as_well(tmp_path: Path, colour: Classifier) -> None:
+    net = catalog.net("resnet20", num_classes=3)
+    net.load_state_dict(colour.net.state_dict())
+    net.to(memory_format=torch.channels_last)
+    replace(colour, net=net).save(tmp_path / "c")
+    state = Classifier.load(tmp_path / "c").net.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in colour.net.state_dict().items())
+
+
+def test_numbers_survive_exactly(tmp_path: Path) -> None:
+    """Means and deviations are binary fractions that JSON must not round."""
+    one = own_classifier()
+    odd = replace(one.preprocessing, mean=(0.1 + 0.2,), std=(1 / 3,))
+    replace(one, preprocessing=odd).save(tmp_path / "c")
+    loaded = Classifier.load(tmp_path / "c", net=Own()).preprocessing
+    assert (loaded.mean, loaded.std) == ((0.1 + 0.2,), (1 / 3,))
+    assert loaded.mean_image is None
+
+
+def test_nothing_is_overwritten(tmp_path: Path, colour: Classifier) -> None:
+    colour.save(tmp_path / "c")
+    before = read_directory(tmp_path / "c")
+    with pytest.raises(InputError, match="already exists"):
+        own_classifier().save(tmp_path / "c")
+    assert read_directory(tmp_path / "c") == before
+
+
+def test_every_damaged_byte_is_refused(tmp_path: Path) -> None:
+    path = own_classifier().save(tmp_path / "c")
+    tried = 0
+    for file in sorted(path.iterdir()):
+        whole = file.read_bytes()
+        for position in range(len(whole)):
+            changed = bytearray(whole)
+            changed[position] ^= 1 << position % 8
+            file.write_bytes(changed)
+            tried += 1
+            with pytest.raises(DamagedError):
+                Classifier.load(path, net=Own())
+        file.write_bytes(whole)
+    assert tried > 500
+    Classifier.load(path, net=Own())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "classifier.json", "preprocessing.safetensors", MANIFEST])
+def test_a_missing_file_is_refused(tmp_path: Path, colour: Classifier, name: str) -> None:
+    (colour.save(tmp_path / "c") / name).unlink()
+    with pytest.raises(DamagedError, match=name):
+        Classifier.load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("extra", [{}, {"a_new_field": 1}], ids=["same fields", "new fields"])
+def test_a_newer_format_is_refused_as_such(tmp_path: Path, extra: dict[str, Any]) -> None:
+    source = own_classifier().save(tmp_path / "c")
+    newer = changed_document(source, tmp_path / "newer", format=FORMAT + 1, **extra)
+    with pytest.raises(InputError, match=rf"format {FORMAT + 1} .*up to {FORMAT}"):
+        Classifier.load(newer, net=Own())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"format": "x"}, {"class_names": 3}, {"preprocessing": {}}, {"card": []}, {"unknown": 1}], ids=str
+)
+def test_a_document_of_another_shape_is_damaged(tmp_path: Path, changes: dict[str, Any]) -> None:
+    source = own_classifier().save(tmp_path / "c")
+    with pytest.raises(DamagedError) as caught:
+        Classifier.load(changed_document(source, tmp_path / "odd", **changes), net=Own())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+    write_directory(tmp_path / "d", {"a": b"1"})
+    with pytest.raises(DamagedError, match="not a Classifier"):
+        Classifier.load(tmp_path / "d")
+    with pytest.raises(DamagedError):
+        Classifier.load(tmp_path)
+    for nothing in (tmp_path / "nowhere", tmp_path / "d" / "a"):
+        with pytest.raises(InputError, match="no such directory"):
+            Classifier.load(nothing)
+
+
+def test_an_own_net_needs_an_instance(tmp_path: Path) -> None:
+    one = own_classifier()
+    path = one.save(tmp_path / "c")
+    with pytest.raises(InputError, match=r"my\.Own.*net="):
+        Classifier.load(path)
+    loaded = Classifier.load(path, net=Own())
+    x = torch.rand(3, 1, 4, 4)
+    with torch.inference_mode():
+        assert torch.equal(loaded.logits(x), one.logits(x))
+    for other in (Own(outputs=3), nn.Conv2d(1, 2, 1)):
+        with pytest.raises(InputError, match="do not fit") as caught:
+            Classifier.load(path, net=other)
+        assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_net_do_not_fit(tmp_path: Path, colour: Classifier) -> None:
+    source = colour.save(tmp_path / "c")
+    for number, changes in enumerate(({"net": "resnet32"}, {"class_names": ["a", "b"]})):
+        with pytest.raises(InputError, match="do not fit"):
+            Classifier.load(changed_document(source, tmp_path / str(number), **changes))
+
+
+def test_every_kind_of_image_gives_the_same_answer(tmp_path: Path, colour: Classifier) -> None:
+    pixels = picture()
+    path = tmp_path / "photos" / "a.png"
+    path.parent.mkdir()
+    path.write_bytes(encoded(pixels))
+    kinds = [path, str(path), path.parent, str(path.parent), path.read_bytes(), Image.fromarray(pixels), pixels]
+    expected = colour.predict(pixels)[0].top
+    assert len(expected) == 3
+    assert sum(probability for _, probability in expected) == pytest.approx(1)
+    assert [p for _, p in expected] == sorted((p for _, p in expected), reverse=True)
+    for kind in kinds:
+        assert [each.top for each in colour.predict(kind)] == [expected], type(kind)
+    together = colour.predict([path, pixels, path.parent, path.read_bytes()])
+    assert [[name for name, _ in each.top] for each in together] == [[name for name, _ in expected]] * 4
+    for each in together:
+        assert [p for _, p in each.top] == pytest.approx([p for _, p in expected], rel=1e-5)
+    assert together[0].source == str(path)
+    assert together[0].class_name == expected[0][0]
+
+
+def test_grey_arrays_of_two_and_three_axes(colour: Classifier, digits_classifier: Classifier) -> None:
+    grey = picture()[:, :, 0]
+    for classifier in (colour, digits_classifier):
+        two, three = classifier.predict(grey)[0], classifier.predict(grey[:, :, None])[0]
+        assert two.top == three.top
+    as_colour = np.repeat(grey[:, :, None], 3, axis=2)
+    assert colour.predict(as_colour)[0].top == colour.predict(grey)[0].top
+    luma = np.asarray(Image.fromarray(picture()).convert("L"))
+    assert digits_classifier.predict(picture())[0].top == digits_classifier.predict(luma)[0].top
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((8, 8, 3), dtype=np.float32),
+        np.zeros((8, 8), dtype=bool),
+        np.zeros((8, 8), dtype=np.int64),
+        np.zeros((8, 8), dtype=np.uint16),
+        np.zeros((3, 8, 8), dtype=np.uint8),
+        np.zeros((8, 8, 2), dtype=np.uint8),
+        np.zeros((8, 8, 4), dtype=np.uint8),
+        np.zeros((2, 8, 8, 3), dtype=np.uint8),
+        np.zeros(8, dtype=np.uint8),
+        np.zeros((), dtype=np.uint8),
+        np.zeros((0, 8), dtype=np.uint8),
+        np.zeros((8, 0, 3), dtype=np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype} {array.shape}",
+)
+def test_other_arrays_are_refused(colour: Classifier, array: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(InputError, match="image 1"):
+        colour.predict([picture(), array])
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", encoded(picture())[:200], encoded(picture(), "JPEG")[:400]])
+def test_images_that_cannot_be_read_are_named(tmp_path: Path, colour: Classifier, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.png"):
+        colour.predict(tmp_path / "x.png")
+    with pytest.raises(InputError, match="image 1"):
+        colour.predict([picture(), content])
+
+
+def test_a_pil_image_that_is_cut_is_refused_as_well(colour: Classifier) -> None:
+    """PIL reads the pixels only when they are asked for."""
+    large = encoded(picture(height=300, width=300), "JPEG")
+    with Image.open(io.BytesIO(large[: len(large) // 2])) as cut, pytest.raises(InputError, match="image 0"):
+        colour.predict(cut)
+    with pytest.raises(InputError):
+        colour.predict(Image.new("F", (8, 8)))
+
+
+def test_nothing_to_predict_is_refused(tmp_path: Path, colour: Classifier) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    for nothing in ([], (), iter(())):
+        with pytest.raises(InputError, match="none were given"):
+            colour.predict(nothing)
+    with pytest.raises(InputError, match="holds no image files"):
+        colour.predict(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        colour.predict(tmp_path / "nowhere.png")
+
+
+def test_a_folder_is_taken_in_the_order_of_its_paths(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/z.PNG", "c.jpg", "a/a.png", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encoded(picture()))
+    names = [Path(str(item)).relative_to(tmp_path).as_posix() for item in expand(tmp_path)]
+    assert names == ["a/a.png", "a/z.PNG", "b/2.png", "c.jpg"]
+
+
+def test_many_images_keep_their_order_and_are_reported(digits_classifier: Classifier) -> None:
+    images = [picture(seed)[:, :, 0] for seed in range(70)]
+    seen: list[tuple[int, int]] = []
+    found = digits_classifier.predict(iter(images), top=2, on_images=lambda done, total: seen.append((done, total)))
+    assert seen == [(32, 70), (64, 70), (70, 70)]
+    assert [each.source for each in found] == [f"image {number}" for number in range(70)]
+    for number in (0, 31, 32, 69):
+        alone = digits_classifier.predict(images[number], top=2)[0]
+        assert [name for name, _ in found[number].top] == [name for name, _ in alone.top]
+        assert found[number].probability == pytest.approx(alone.probability, rel=1e-5)
+
+
+@pytest.mark.parametrize(("top", "given"), [(1, 1), (3, 3), (99, 3)])
+def test_as_many_classes_as_asked_for(colour: Classifier, top: int, given: int) -> None:
+    assert len(colour.predict(picture(), top=top)[0].top) == given
+
+
+@pytest.mark.parametrize("top", [0, -1])
+def test_no_classes_at_all_is_refused(colour: Classifier, top: int) -> None:
+    with pytest.raises(InputError, match="top"):
+        colour.predict(picture(), top=top)
+
+
+def test_prediction_reads_its_first_entry() -> None:
+    one = Prediction("x", (("b", 0.75), ("a", 0.25)))
+    assert (one.class_name, one.probability) == ("b", 0.75)
+
+
+def test_predict_equals_evaluate(digits_classifier: Classifier, digits_data: Dataset) -> None:
+    split = digits_data.split("val")
+    assert isinstance(split.images, ArrayImages)
+    found = digits_classifier.predict([*split.images.array], top=10)
+    metrics = digits_classifier.evaluate(split, digits_data.class_names)
+    answers = np.array([int(each.class_name) for each in found])
+    confusion = np.zeros((10, 10), dtype=np.int64)
+    np.add.at(confusion, (split.labels, answers), 1)
+    assert np.array_equal(metrics.confusion, confusion)
+    likelihoods = [dict(each.top)[str(label)] for each, label in zip(found, split.labels, strict=True)]
+    assert metrics.loss == pytest.approx(-np.log(likelihoods).mean(), rel=1e-5)
+    five = [str(label) in [name for name, _ in each.top[:5]] for each, label in zip(found, split.labels, strict=True)]
+    assert metrics.top5 == np.mean(five)
+
+
+@pytest.mark.parametrize("views", ["10", "multi-scale"])
+def test_predict_equals_evaluate_in_several_views(colour: Classifier, views: Any) -> None:
+    pixels = np.stack([picture(seed, 20, 20) for seed in range(3)])
+    split = Split("s", ArrayImages(pixels), np.array([0, 1, 2]))
+    found = colour.predict([*pixels], views=views)
+    metrics = colour.evaluate(split, views=views)
+    right = [each.class_name == KOREAN[label] for each, label in zip(found, split.labels, strict=True)]
+    assert metrics.top1 == np.mean(right)
+    likelihoods = [dict(each.top)[KOREAN[label]] for each, label in zip(found, split.labels, strict=True)]
+    assert metrics.loss == pytest.approx(-np.log(likelihoods).mean(), rel=1e-5)
+
+
+def test_a_net_left_in_training_mode_is_used_in_eval_mode(digits_classifier: Classifier, digits_data: Dataset) -> None:
+    split = digits_data.split("val")
+    expected = digits_classifier.evaluate(split)
+    image = split.images.load(0)
+    prediction = digits_classifier.predict(image)
+    before = {name: tensor.clone() for name, tensor in digits_classifier.net.state_dict().items()}
+    digits_classifier.net.train()
+    assert digits_classifier.predict(image) == prediction
+    digits_classifier.net.train()
+    assert np.array_equal(digits_classifier.evaluate(split).confusion, expected.confusion)
+    after = digits_classifier.net.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_labels_are_matched_by_name(digits_classifier: Classifier, digits_data: Dataset) -> None:
+    split = digits_data.split("val")
+    expected = digits_classifier.evaluate(split)
+    order = np.array([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
+    names = tuple(str(order[label]) for label in range(10))
+    position = np.argsort(order)
+    shuffled = Split("s", split.images, position[split.labels])
+    assert not np.array_equal(shuffled.labels, split.labels)
+    found = digits_classifier.evaluate(shuffled, names)
+    assert np.array_equal(found.confusion, expected.confusion)
+    assert found.loss == pytest.approx(expected.loss)
+    assert digits_classifier.evaluate(shuffled).top1 != found.top1
+
+
+def test_a_data_set_may_have_fewer_classes(digits_classifier: Classifier, digits_data: Dataset) -> None:
+    split = digits_data.split("val")
+    some = split.subset(np.flatnonzero(np.isin(split.labels, (7, 2))))
+    renamed = Split("s", some.images, np.where(some.labels == 7, 0, 1))
+    expected, found = digits_classifier.evaluate(some), digits_classifier.evaluate(renamed, ("7", "2"))
+    assert np.array_equal(found.confusion, expected.confusion)
+    assert found.confusion.shape == (10, 10)
+
+
+def test_unknown_classes_and_other_channels_are_refused(
+    digits_classifier: Classifier, colour: Classifier, digits_data: Dataset
+) -> None:
+    split = digits_data.split("val")
+    with pytest.raises(InputError, match=r"does not know: owl"):
+        digits_classifier.evaluate(split, (*digits_data.class_names[:9], "owl"))
+    with pytest.raises(InputError, match=r"1 channels \(expected 3\)"):
+        colour.evaluate(split)

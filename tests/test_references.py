@@ -1,0 +1,178 @@
+"""The one string that names a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from residuum.classifier import Classifier
+from residuum.data.preprocess import Preprocessing
+from residuum.errors import DamagedError, InputError
+from residuum.nets import catalog
+from residuum.references import build, import_weights, load, untrained
+from residuum.run import Run, RunConfig
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(
+        net=catalog.net("resnet20", num_classes=2).eval(),
+        net_name="resnet20",
+        preprocessing=Preprocessing(channels=3, resize=8, crop=(8, 8), mean=(0.5,) * 3, std=(0.25,) * 3),
+        class_names=("a", "b"),
+    )
+
+
+def run_at(path: Path) -> Run:
+    """A Run that has just begun."""
+    config = RunConfig(
+        net="resnet20",
+        own_net=False,
+        data="digits",
+        data_dir=None,
+        data_fingerprint="0" * 64,
+        class_names=("a", "b"),
+        seed=0,
+        recipe={},
+    )
+    return Run.create(path, config, {}, {"state.json": b"{}"})
+
+
+def one_line(message: str) -> str:
+    assert "\n" not in message
+    assert "Try: " in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "resize", "classes"), [("resnet20", 32, 32, 10), ("resnet18", 224, 256, 1000)]
+)
+def test_a_name_is_an_untrained_net(name: str, size: int, resize: int, classes: int) -> None:
+    found = load(name)
+    assert found.net_name == name
+    assert not found.net.training
+    assert found.card == {"weights": "untrained"}
+    assert found.preprocessing.crop == (size, size)
+    assert found.preprocessing.resize == resize
+    assert len(found.class_names) == classes
+    prediction = found.predict(np.zeros((40, 50, 3), dtype=np.uint8), top=2)
+    assert len(prediction[0].top) == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("resnet5O", "resnet50"), ("resnt20", "resnet20"), ("plian56", "plain56")]
+)
+def test_an_unknown_name_gives_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(InputError, match=rf"{typed}.*\b{meant}$") as caught:
+        load(typed)
+    one_line(str(caught.value))
+    for function in (build, untrained, catalog.net):
+        with pytest.raises(InputError, match=rf"{typed}.*\b{meant}$"):
+            function(typed)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/at/all", "x" * 300, "a\0b", "resnet50/"])
+def test_what_is_nothing_is_refused(name: str) -> None:
+    with pytest.raises(InputError):
+        load(name)
+
+
+def test_weights_that_are_not_known_are_said_so() -> None:
+    with pytest.raises(InputError, match=r"no weights called 'imagenet' are known for resnet50") as caught:
+        load("resnet50:imagenet")
+    assert one_line(str(caught.value)).endswith("Try: resnet50, untrained")
+    with pytest.raises(InputError, match="neither"):
+        load("resnet51:imagenet")
+
+
+def test_a_classifier_and_a_finished_run_are_loaded(tmp_path: Path, classifier: Classifier) -> None:
+    classifier.save(tmp_path / "classifier")
+    run = run_at(tmp_path / "run")
+    run.finish(classifier, {"steps": 1})
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    for reference in (
+        tmp_path / "classifier",
+        str(tmp_path / "classifier"),
+        tmp_path / "run",
+        tmp_path / "run/classifier",
+    ):
+        assert load(reference).predict(image) == classifier.predict(image)
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
+    run_at(tmp_path / "run")
+    with pytest.raises(InputError, match="not finished") as caught:
+        load(tmp_path / "run")
+    assert str(caught.value).endswith(f"Try: residuum resume {tmp_path / 'run'}")
+
+
+def test_a_file_and_a_strange_directory_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"weights\.pt: is a file \(expected a Run or Classifier directory"):
+        load(tmp_path / "weights.pt")
+    with pytest.raises(InputError):
+        load(tmp_path)
+
+
+def test_a_damaged_classifier_of_a_run_is_named(tmp_path: Path, classifier: Classifier) -> None:
+    run = run_at(tmp_path / "run")
+    run.finish(classifier, {"steps": 1})
+    model = tmp_path / "run" / "classifier" / "model.safetensors"
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    model.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"model\.safetensors: sha256 differs"):
+        load(tmp_path / "run")
+
+
+def test_a_run_of_an_own_net_is_loaded_with_an_instance(tmp_path: Path) -> None:
+    def own() -> nn.Module:
+        torch.manual_seed(4)
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+
+    one = Classifier(
+        net=own(),
+        net_name="__main__.Own",
+        preprocessing=Preprocessing(channels=1, resize=4, crop=(4, 4), mean=(0.5,), std=(0.5,)),
+        class_names=("a", "b"),
+    )
+    run_at(tmp_path / "run").finish(one, {"steps": 1})
+    with pytest.raises(InputError, match="net="):
+        load(tmp_path / "run")
+    image = np.full((4, 4), 77, dtype=np.uint8)
+    assert load(tmp_path / "run", net=own()).predict(image) == one.predict(image)
+
+
+def test_build(tmp_path: Path) -> None:
+    net = build("resnet20", num_classes=7, in_channels=1)
+    assert net(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+    assert net.training
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    again = build("resnet20", weights=tmp_path / "w.pt", num_classes=7, in_channels=1)
+    assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
+    with pytest.raises(InputError, match=r"w\.pt: does not fit"):
+        build("resnet20", weights=tmp_path / "w.pt")
+    with pytest.raises(InputError, match="cannot be read"):
+        build("resnet20", weights=tmp_path / "nowhere.pt")
+
+
+def test_imported_weights_are_a_classifier(tmp_path: Path, classifier: Classifier) -> None:
+    torch.save({"state_dict": nn.DataParallel(classifier.net).state_dict()}, tmp_path / "theirs.pt")
+    found = import_weights(
+        "resnet20", tmp_path / "theirs.pt", preprocessing=classifier.preprocessing, class_names=["a", "b"]
+    )
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    assert found.predict(image) == classifier.predict(image)
+    assert found.card["weights"] == "theirs.pt"
+    assert not found.net.training
+    found.save(tmp_path / "c")
+    assert load(tmp_path / "c").predict(image) == classifier.predict(image)
+    with pytest.raises(InputError, match="does not fit"):
+        import_weights(
+            "resnet20", tmp_path / "theirs.pt", preprocessing=classifier.preprocessing, class_names=["a", "b", "c"]
+        )

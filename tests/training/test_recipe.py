@@ -1,0 +1,121 @@
+"""Recipes: what the papers say, changes that keep a recipe whole, JSON there and back, bad values refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from residuum.data.augment import CropFlip, ScaleCropFlip
+from residuum.errors import InputError
+from residuum.training.recipe import Execution, Recipe
+from residuum.training.recipes import RECIPES, default_recipe, folder, paper_cifar, paper_imagenet, recipe
+from residuum.training.schedules import OneCycle, Plateau, StepDecay
+
+
+def test_paper_cifar_is_section_4_2_of_he_2015() -> None:
+    got = paper_cifar()
+    assert (got.steps, got.batch_size, got.learning_rate, got.momentum, got.weight_decay) == (
+        64_000,
+        128,
+        0.1,
+        0.9,
+        1e-4,
+    )
+    assert got.schedule == StepDecay(milestones=(32_000, 48_000), factor=0.1)
+    assert got.augmentation == CropFlip(pad=4, flip=True)
+    assert (got.normalisation, got.holdout, got.bn_group, got.label_smoothing) == ("pixel", 0.0, 64, 0.0)
+    assert not got.nesterov
+    assert paper_cifar(split="45k/5k").holdout == 0.1
+
+
+def test_paper_imagenet_is_section_3_4_of_he_2015() -> None:
+    got = paper_imagenet()
+    assert (got.steps, got.batch_size, got.learning_rate, got.momentum, got.weight_decay) == (
+        600_000,
+        256,
+        0.1,
+        0.9,
+        1e-4,
+    )
+    assert got.augmentation == ScaleCropFlip(smallest=256, largest=480, colour_std=0.1)
+    assert isinstance(got.schedule, Plateau)
+    assert got.image_size == 224
+
+
+def test_digits_is_thirty_epochs_of_one_cycle() -> None:
+    got = recipe("digits")
+    assert (got.epochs, got.batch_size, got.learning_rate, got.momentum) == (30, 128, 0.1, 0.9)
+    assert got.schedule == OneCycle()
+    assert got.num_steps(1297) == 304
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_json_there_and_back(name: str) -> None:
+    got = recipe(name)
+    assert Recipe.from_json(json.loads(json.dumps(got.to_json()))) == got
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [({"batch_size": "many"}, "batch_size"), ({"schedule": {"kind": "magic"}}, "schedule"), ({"unknown": 1}, "")],
+)
+def test_json_that_is_no_recipe_is_refused(change: dict[str, object], where: str) -> None:
+    with pytest.raises(InputError, match=f"recipe.{where}"):
+        Recipe.from_json(recipe("digits").to_json() | change)
+
+
+def test_steps_and_epochs_replace_each_other() -> None:
+    assert paper_cifar().changed({"epochs": 2}).num_steps(50_000) == 781
+    assert recipe("digits").changed({"steps": 7, "batch_size": None}).num_steps(1297) == 7
+
+
+def test_scales_keep_their_proportion_to_the_image_size() -> None:
+    assert folder().changed({"image_size": 112}).augmentation == ScaleCropFlip(smallest=128, largest=240)
+    assert folder(image_size=112).augmentation == ScaleCropFlip(smallest=128, largest=240)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps: must be at least 1, got 0"),
+        ({"epochs": -1.0}, "epochs: must be above 0, got -1"),
+        ({"batch_size": 1}, "batch_size: must be at least 2, got 1"),
+        ({"learning_rate": 0.0}, "learning_rate: must be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: must be above 0"),
+        ({"image_size": -5}, "image_size: must be at least 1"),
+        ({"holdout": 1.0}, "holdout: must be at least 0 and below 1, got 1.0"),
+        ({"momentum": 1.5}, "momentum: must be at least 0 and below 1"),
+        ({"batch_size": 100, "bn_group": 64}, "multiple of the recipe's bn_group 64, got 100. Try: 128"),
+        ({"lerning_rate": 1}, "Try: learning_rate"),
+    ],
+)
+def test_values_out_of_range_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message.replace("(", r"\(")):
+        recipe("digits").changed(change)
+
+
+def test_exactly_one_length_is_needed() -> None:
+    with pytest.raises(InputError, match="exactly one of steps and epochs"):
+        Recipe(name="x", steps=1, epochs=1.0)
+
+
+def test_execution_refuses_what_cannot_be() -> None:
+    with pytest.raises(InputError, match="threads: must be at least 1, got 0"):
+        Execution(threads=0)
+
+
+def test_every_field_is_documented() -> None:
+    for each in (Recipe, Execution):
+        for field in fields(each):
+            assert f"{field.name}" in (each.__doc__ or ""), field.name
+
+
+def test_the_recipe_that_suits_the_data(digits_data) -> None:  # type: ignore[no-untyped-def]
+    assert default_recipe(digits_data, "resnet20", 32).name == "digits"
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="Try: paper_cifar"):
+        recipe("paper_cifr")
