@@ -24,7 +24,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
-from residuum.data.decode import SUFFIXES, decode, to_image, to_pixels
+from residuum.data.decode import SUFFIXES, decode, decode_image, to_image, to_pixels
 from residuum.data.preprocess import Preprocessing, Views
 from residuum.data.source import Labels, Pixels, Split
 from residuum.errors import DamagedError, InputError
@@ -162,7 +162,7 @@ class Classifier:
         if isinstance(item, bytes):
             return name, decode(item, channels=channels, name=name)
         if isinstance(item, Image.Image):
-            return name, to_pixels(item, channels)
+            return name, decode_image(item, channels=channels, name=name)
         array = np.asarray(item)
         if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3) or array.shape[2:] not in SHAPES:
             raise InputError(
@@ -273,6 +273,7 @@ class Classifier:
             raise InputError(f"{path}: no such directory. Try: a Run or Classifier directory")
         files = read_directory(path)
         try:
+            _require_known_format(files["classifier.json"], path)
             document = _Document.model_validate_json(files["classifier.json"])
             state = from_bytes(files["model.safetensors"], str(path / "model.safetensors"))
             mean_image = None
@@ -281,8 +282,6 @@ class Classifier:
         except (KeyError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedError(f"{path}: is not a Classifier directory ({reason})") from error
-        if document.format > FORMAT:
-            raise InputError(f"{path}: has format {document.format} (this program reads up to {FORMAT})")
         values = document.preprocessing.model_dump() | {"mean_image": mean_image}
         built = net if net is not None else _build(document, path)
         try:
@@ -297,6 +296,16 @@ class Classifier:
             class_names=document.class_names,
             card=document.card,
         )
+
+
+def _require_known_format(content: bytes, path: Path) -> None:
+    """Refuse what a newer version wrote before its fields are looked at."""
+    try:
+        written = json.loads(content).get("format")
+    except (ValueError, AttributeError, RecursionError):
+        return  # the fields will say what is wrong
+    if isinstance(written, int) and written > FORMAT:
+        raise InputError(f"{path}: has format {written} (this program reads up to {FORMAT}). Try: a newer residuum")
 
 
 def _build(document: _Document, path: Path) -> nn.Module:

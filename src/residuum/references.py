@@ -7,6 +7,7 @@ my-classifier        a Classifier directory
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +34,7 @@ def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
         InputError: it stands for nothing; the Run is not finished; the directory is damaged.
     """
     path, name = Path(reference), str(reference)
-    if path.is_dir():
+    if os.path.isdir(path):  # false, not an error, for what cannot be a path
         if (path / "run.json").exists():
             run = Run.open(path)
             if run.result is None:
@@ -42,7 +43,7 @@ def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
         return Classifier.load(path, net=net)
     if name in catalog.CATALOG:
         return untrained(name)
-    if path.exists():
+    if os.path.exists(path):
         raise InputError(f"{path}: is a file (expected a Run or Classifier directory). Try: its directory")
     net_name, colon, tag = name.partition(":")
     if colon and net_name in catalog.CATALOG:

@@ -28,7 +28,7 @@ from residuum.files.atomic import MANIFEST, read_directory, remove_leftovers, st
 
 KEPT_CHECKPOINTS = 2
 FORMAT = 1
-LEFTOVERS = (".lock", ".writing-", "environment.json", "checkpoints")  # of a training that crashed before it began
+LEFTOVERS = (".lock", ".writing-", "environment.json", "step-00000000")  # of a training that crashed before it began
 Record = dict[str, Any]
 
 
@@ -73,7 +73,7 @@ class Run:
         if path.exists() and not path.is_dir():
             raise InputError(f"{path}: is a file (expected a directory for the Run). Try: another --out")
         begun = (path / "run.json").exists()
-        if path.is_dir() and (begun or any(not entry.name.startswith(LEFTOVERS) for entry in path.iterdir())):
+        if path.is_dir() and (begun or any(not _is_leftover(entry) for entry in path.iterdir())):
             action = f"residuum resume {path}, or another --out" if begun else "another --out"
             raise InputError(f"{path}: exists and is not empty. Try: {action}")
 
@@ -139,7 +139,7 @@ class Run:
         if not path.exists():
             return []
         records = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(errors="replace").splitlines():
             try:
                 records.append(json.loads(line))
             except ValueError:
@@ -229,11 +229,17 @@ class Run:
             value = json.loads(path.read_bytes())
         except FileNotFoundError as error:
             raise DamagedError(f"{path}: is missing") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DamagedError(f"{path}: cannot be read as JSON ({error})") from error
         if not isinstance(value, dict):
             raise DamagedError(f"{path}: expected a JSON object, got {type(value).__name__}")
         return value
+
+
+def _is_leftover(entry: Path) -> bool:
+    if entry.name == "checkpoints":
+        return all(_is_leftover(each) for each in entry.iterdir())
+    return entry.name.startswith(LEFTOVERS)
 
 
 def remove_tree(path: Path) -> None:

@@ -221,7 +221,7 @@ def test_a_download_can_be_cut_many_times(server: Server, target: Path, monkeypa
         assert not target.exists()
     get(server, target)
     assert target.read_bytes() == CONTENT
-    assert server.ranges[-1] == "bytes=650000-"
+    assert 650_000 <= int(str(server.ranges[-1]).strip("bytes=-")) <= 651_000
 
 
 def test_a_server_that_ignores_the_range_is_taken_from_the_start(server: Server, target: Path) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,15 +48,27 @@ def decode(file: Path | bytes, *, channels: int, name: str | None = None) -> Pix
     source = read_image_file(file) if isinstance(file, Path) else file
     if not source:
         raise InputError(f"{name}: is empty (0 bytes). Try: another copy of the file")
+    with _one_line(name), Image.open(io.BytesIO(source), formats=FORMATS) as image:
+        return decode_image(image, channels=channels, name=name)
+
+
+def decode_image(image: Image.Image, *, channels: int, name: str) -> Pixels:
+    """As `decode`, of an image that PIL has opened but perhaps not yet read."""
+    with _one_line(name):
+        _refuse_size(image, name)
+        return to_pixels(image, channels, name=name)
+
+
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Whatever a decoder raises on a damaged or hostile file, as one line that names the file."""
     try:
-        with Image.open(io.BytesIO(source), formats=FORMATS) as image:
-            _refuse_size(image, name)
-            return to_pixels(image, channels, name=name)
+        yield
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: is not an image this program reads (expected {', '.join(FORMATS)})") from error
     except InputError:
         raise
-    except Exception as error:  # what a decoder raises on a damaged or hostile file can be anything
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name}: cannot be decoded ({reason}). Try: another copy of the file") from error
 

@@ -288,6 +288,6 @@ def _write(finding: Finding, drawing: Drawing, command: str) -> None:
         "Training error is that of the augmented batches of each epoch. The test error is drawn for the figure only; "
         "nothing was chosen by it. Compare He et al. 2015, Figure 6."
     )
-    write_file(finding.directory / "finding.json", dumps(finding.to_json() | {"reproduce_command": command}))
+    write_file(finding.directory / "finding.json", dumps(finding.to_json()))
     write_file(finding.directory / "figure.png", drawing.png)
     write_file(finding.directory / "report.html", finding_page(finding, drawing, caption=caption, command=command))

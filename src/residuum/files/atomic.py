@@ -61,11 +61,11 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         InputError: something stands at `path` already.
         StorageError: the disk is full, read-only or failing; nothing is left behind.
     """
-    if path.exists():
-        raise InputError(f"{path}: already exists. Try: another directory")
     temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
-    _remove_quietly(temporary)
     try:
+        if path.exists():
+            raise InputError(f"{path}: already exists. Try: another directory")
+        _remove_quietly(temporary)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         for name, content in files.items():
@@ -95,7 +95,7 @@ def read_directory(path: Path) -> dict[str, bytes]:
         expected = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()}
     except FileNotFoundError as error:
         raise DamagedError(f"{path}: has no {MANIFEST}, so it was never completely written") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedError(f"{manifest_path}: cannot be read as a manifest ({error})") from error
     contents = {}
     for name, (size, digest) in expected.items():
@@ -103,8 +103,8 @@ def read_directory(path: Path) -> dict[str, bytes]:
             raise DamagedError(f"{manifest_path}: names {name!r}, which lies outside its directory")
         try:
             content = (path / name).read_bytes()
-        except OSError as error:
-            raise DamagedError(f"{path / name}: cannot be read ({error.strerror})") from error
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{path}: {name[:80]!r} cannot be read ({str(error)[:200]})") from error
         if len(content) != size:
             raise DamagedError(f"{path / name}: size differs (expected {size} bytes, got {len(content)})")
         if sha256(content) != digest:
@@ -144,8 +144,8 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def _remove_quietly(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)

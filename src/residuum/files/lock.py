@@ -37,7 +37,10 @@ def lock_directory(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(directory, error) from error
     try:
-        holder.write_text(str(os.getpid()))
+        try:
+            holder.write_text(str(os.getpid()))
+        except OSError as error:
+            raise storage_error(directory, error) from error
         yield
     finally:
         holder.unlink(missing_ok=True)

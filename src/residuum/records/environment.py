@@ -23,8 +23,16 @@ def environment() -> dict[str, object]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join(map(without_directories, sys.argv)),
     }
+
+
+def without_directories(argument: str) -> str:
+    """An argument with an absolute path cut to its last part: a record names no path of a machine."""
+    option, equals, value = argument.partition("=")
+    if equals and Path(value).is_absolute():
+        return f"{option}={Path(value).name}"
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def cpu_name() -> str:

@@ -38,12 +38,12 @@ class ConsoleProgress:
         self.live = self.console.is_terminal and not quiet
         self.quiet = quiet
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
             _Rate(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=not self.live,
             transient=True,
@@ -115,7 +115,7 @@ class ConsoleProgress:
 
     def _line(self, text: str) -> None:
         if self.live:
-            self.progress.console.print(text, markup=False)
+            self.progress.console.print(text, markup=False, emoji=False)
         else:
             print(text, file=sys.stderr, flush=True)
 

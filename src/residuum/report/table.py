@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from residuum.report.page import Table
 
@@ -15,9 +16,11 @@ def print_table(table: Table, *, title: str | None = None) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH_OF_A_PIPE)
-    drawn = RichTable(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = RichTable(
+        title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     for index, column in enumerate(table.columns):
-        drawn.add_column(column, justify="right" if index in table.numeric else "left", overflow="fold")
+        drawn.add_column(Text(column), justify="right" if index in table.numeric else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(cell.replace("[", "\\[") for cell in row))
+        drawn.add_row(*map(Text, row))
     console.print(drawn)

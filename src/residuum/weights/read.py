@@ -7,6 +7,7 @@ safetensors holds values only; its header is measured before it is parsed. PyTor
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from residuum.errors import InputError
-from residuum.weights.store import from_bytes
+from residuum.weights.store import from_bytes, require_header
 
 MAX_WRAPPERS = 3
 WRAPPERS = ("state_dict", "model", "net")
@@ -36,12 +37,13 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             start = stream.read(16)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Try: the path of a weight file") from error
-    if zipfile.is_zipfile(path):
+    if start[:2] == b"PK":
         _refuse_compressed(path)
         return _read_torch(path)
     if start[:1] == b"\x80":
         return _read_torch(path)
     if len(start) > 9 and start[8:9] == b"{":
+        require_header(start, path.stat().st_size, str(path))
         return from_bytes(path.read_bytes(), str(path))
     raise InputError(f"{path}: is not a weight file (expected safetensors or torch.save). Try: another file")
 
@@ -51,24 +53,24 @@ def _refuse_compressed(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: is not a whole zip file ({error}). Try: another copy") from error
+    except Exception as error:  # a damaged directory of a zip file can make its reader raise anything
+        raise InputError(f"{path}: is not a whole zip file. Try: another copy") from error
     if packed:
         raise InputError(f"{path}: has compressed entries ({packed[0]}), which torch.save never writes; not read")
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "global" in line), "")
-        raise InputError(
-            f"{path}: is refused, since reading it could execute code ({reason.strip()[:160]}). "
-            "Try: the same weights as safetensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read ({reason}). Try: another copy") from error
+        with path.open("rb") as stream:  # by a stream, since torch.load chooses another reader by a path's suffix
+            content = torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can make its reader raise anything
+        called = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if called:
+            raise InputError(
+                f"{path}: is refused, since reading it could execute code (it names {called[1]}). "
+                "Try: the same weights as safetensors"
+            ) from error
+        raise InputError(f"{path}: is not a whole file of torch.save. Try: another copy") from error
     return _tensors(content, path)
 
 
