@@ -15,10 +15,10 @@ from residuum.data.batches import sample_order
 from residuum.data.source import Dataset
 from residuum.errors import InputError, TrainingError
 from residuum.nets.resnet import ResNet
+from residuum.training.prepare import choose_device, with_holdout
 from residuum.training.recipe import Execution
 from residuum.training.recipes import recipe
 from residuum.training.schedules import ScheduleState, rate
-from residuum.training.prepare import choose_device, with_holdout
 from residuum.training.start import resume, train
 
 STEPS = 12
