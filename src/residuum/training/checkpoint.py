@@ -49,7 +49,7 @@ def circumstances(device: torch.device, *, compiled: bool) -> dict[str, Any]:
         "compiled": compiled,
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
     }
 
