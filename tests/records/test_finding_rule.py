@@ -26,7 +26,8 @@ def judged(verdict: Verdict) -> Judged:
 def finding(*verdicts: Verdict, **changes: Any) -> Finding:
     arm = Arm(name="a", published="1 %", measured={"error": Measured((0.1, 0.2))}, runs=("a-0", "a-1"))
     values: dict[str, Any] = {
-        "name": "degradation", "claim": "c", "source": "s", "budget": "b", "quantity": "error", "arms": (arm,),
+        "name": "degradation", "claim": "c", "source": "s", "summary": "In two sentences.",
+        "budget": "b", "quantity": "error", "arms": (arm,),
         "judged": tuple(map(judged, verdicts)), "seeds": (0, 1), "seconds": 1.0, "recipe": {"crop": (1, 2)},
         "environment": {"cpu": "x", "packages": {"torch": None}}, "directory": Path("/somewhere/private"),
     }  # fmt: skip

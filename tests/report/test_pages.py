@@ -101,7 +101,8 @@ def finding(text: str, **changes: Any) -> Finding:
         Arm(name="b", published="8.75 %", measured={"training error": b}, runs=("b-0", "b-1", "b-2")),
     )
     values: dict[str, Any] = {
-        "name": "degradation", "claim": text, "source": text, "budget": text, "quantity": "training error",
+        "name": "degradation", "claim": text, "source": text, "summary": "In two sentences.",
+        "budget": text, "quantity": "training error",
         "arms": arms, "judged": (judge(comparison, {"a": a, "b": b}),), "seeds": (0, 1, 2), "seconds": 90.0,
         "recipe": {"name": text}, "environment": {"cpu": text, "cpus": 2, "packages": {"torch": "2.13"}},
         "directory": Path("x"),

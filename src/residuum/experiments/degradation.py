@@ -184,6 +184,7 @@ def conclude(done: Executed, nets: list[str], *, seeds: int, budget: str, recipe
         claim=CLAIM,
         source=SOURCE,
         budget=budget,
+        summary=_summary(nets, training),
         quantity=QUANTITY,
         arms=arms,
         judged=judged,
@@ -193,6 +194,18 @@ def conclude(done: Executed, nets: list[str], *, seeds: int, budget: str, recipe
         environment=_environment(done),
         directory=directory,
         failures=done.failures,
+    )
+
+
+def _summary(nets: list[str], training: dict[str, Measured]) -> str:
+    """The four training errors as two sentences."""
+    if any(net not in training for net in nets):
+        return "Not every net reached its end, so there is nothing to compare."
+    plain_shallow, plain_deep, residual_shallow, residual_deep = (f"{100 * training[net].mean:.1f} %" for net in nets)
+    return (
+        f"Without shortcuts, {nets[0]} ends at a training error of {plain_shallow} and the deeper {nets[1]} at "
+        f"{plain_deep}, though it could copy the shallow net and let its other layers do nothing. With shortcuts, "
+        f"{nets[2]} ends at {residual_shallow} and {nets[3]} at {residual_deep}."
     )
 
 
@@ -285,8 +298,8 @@ def _command(data: str | Path, data_dir: str | Path | None, depths: tuple[int, i
 def _write(finding: Finding, drawing: Drawing, command: str) -> None:
     caption = (
         "Training (thin, dashed) and test (bold) error, mean over the seeds with a band of one standard deviation. "
-        "Training error is that of the augmented batches of each epoch. The test error is drawn for the figure only; "
-        "nothing was chosen by it. Compare He et al. 2015, Figure 6."
+        "Training error counts the batches of each epoch as they were trained on. The test error is drawn for the "
+        "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6."
     )
     write_file(finding.directory / "finding.json", dumps(finding.to_json()))
     write_file(finding.directory / "figure.png", drawing.png)

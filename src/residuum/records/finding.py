@@ -125,6 +125,7 @@ class Finding:
         name: what `residuum reproduce` calls it.
         claim: the claim in one sentence; `source` says where it is made.
         budget: what was trained and how, in words.
+        summary: what came out, in a sentence or two for somebody who is new to it.
         quantity: the measured quantity that the comparisons judge.
         directory: where its runs and its page lie.
         failures: runs that did not end, each with its reason.
@@ -134,6 +135,7 @@ class Finding:
     claim: str
     source: str
     budget: str
+    summary: str
     quantity: str
     arms: tuple[Arm, ...]
     judged: tuple[Judged, ...]

@@ -16,7 +16,7 @@ def arms_table(finding: Finding) -> Table:
     """One row for each arm: published beside measured, mean ± std over the seeds."""
     quantities = list(finding.arms[0].measured)
     rows = [[arm.name, arm.published, *(arm.measured[name].percent() for name in quantities)] for arm in finding.arms]
-    return Table(("net", "published", *quantities), rows, numeric=tuple(range(2, 2 + len(quantities))))
+    return Table(("net", "published test error, %", *quantities), rows, numeric=tuple(range(2, 2 + len(quantities))))
 
 
 def runs_table(finding: Finding) -> Table:
@@ -38,7 +38,7 @@ def judged_table(finding: Finding) -> Table:
 
 def _difference(judged: Judged) -> tuple[str, str]:
     half = "" if math.isnan(judged.half_width) else f" ± {100 * judged.half_width:.2f}"
-    return f"{100 * judged.difference:+.2f}{half} points", f"{100 * judged.comparison.margin:g} points"
+    return f"{100 * judged.difference:+.2f}{half} points", f"{100 * judged.comparison.margin:.1f} points"
 
 
 def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: str) -> str:
@@ -52,6 +52,7 @@ def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: s
     packages = environment.get("packages")
     torch_version = packages.get("torch") if isinstance(packages, dict) else None
     sections = [
+        Section(title="In short", text=finding.summary),
         Section(title="What was measured", drawing=drawing, caption=caption),
         Section(title="Published and measured", text=finding.budget, table=arms_table(finding)),
         Section(title="Verdict", text=rule, table=judged_table(finding)),

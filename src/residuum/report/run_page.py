@@ -61,7 +61,7 @@ def curve(metrics: Sequence[Mapping[str, Any]], key: str, *, scale: float = 100)
 
 
 def _curve_caption(metrics: Sequence[Mapping[str, Any]]) -> str:
-    text = "Training error is that of the augmented batches of each epoch, as they were trained on."
+    text = "Training error counts the batches of each epoch as they were trained on."
     if "test_error" in metrics[-1]:
         text += " Test error is drawn for this figure only: nothing was chosen by it."
     return text
