@@ -1,7 +1,7 @@
 """Write the tables of the README from the records in this folder: `python results/render.py`.
 
-A place in the README is marked `<!-- results: NAME -->`; what stands there up to `<!-- end -->` is replaced by the table
-of `NAME.json`. `tests/test_readme.py` fails where the README does not say what the records say.
+A place in the README is marked `<!-- results: NAME -->`; what stands there up to `<!-- end -->` is replaced by the
+table of `NAME.json`. `tests/test_readme.py` fails where the README does not say what the records say.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def finding_table(record: dict[str, Any]) -> str:
     environment = record["environment"]
     lines += [
         "",
-        f"Verdict: **{record['verdict']}**. {record['summary']} Budget {record['budget']} Mean ± std over seeds {record['seeds']}; "
-        f"{record['seconds'] / 60:.1f} minutes of training on {environment['cpu']}, {environment['threads']} threads, "
-        f"torch {environment['packages']['torch']}.",
+        f"Verdict: **{record['verdict']}**. {record['summary']}",
+        "",
+        f"Budget {record['budget']} Mean ± std over seeds {record['seeds']}; {record['seconds'] / 60:.1f} minutes of "
+        f"training on {environment['cpu']}, {environment['threads']} threads, torch {environment['packages']['torch']}.",
     ]
     return "\n".join(lines)
 

@@ -532,3 +532,16 @@ def test_the_real_ants_and_bees_are_all_read_the_placeholder_among_them_too(shar
     assert np.bincount(data.val.labels).tolist() == [70, 83]
     assert data.skipped == ()
     assert "train/ants/imageNotFound.gif" in names(data.train, shared / "hymenoptera_data")
+
+
+def test_a_stranger_among_many_files_of_one_format_is_used_but_remarked(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for index in range(60):
+            Image.new("L", (4, 4), index).save(tmp_path / name / f"{index}.png")
+    assert folder(tmp_path).remarks == ()
+    Image.new("L", (4, 4)).save(tmp_path / "ant" / "imageNotFound.gif")
+    data = folder(tmp_path)
+    assert len(data.train) + len(data.val) == 121  # type: ignore[arg-type]
+    assert len(data.remarks) == 1
+    assert "imageNotFound.gif: used, but one of 1 .gif among 121 images" in data.remarks[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from residuum.files.atomic import sha256
 
 SPLIT_DIRECTORIES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE = 0.2
+ODD_SHARE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,7 @@ def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda do
         image_size=None,
         fingerprint=fingerprint.hexdigest(),
         skipped=tuple(skipped),
+        remarks=tuple(_remarks(splits)),
     )
 
 
@@ -240,6 +243,21 @@ def _divide(whole: Split, root: Path, class_names: tuple[str, ...]) -> dict[str,
         train_part.append(members[held:])
     parts = {"train": train_part, "val": val_part}
     return {name: whole.subset(np.sort(np.concatenate(part)), name) for name, part in parts.items()}
+
+
+def _remarks(splits: dict[str, Split]) -> Iterator[str]:
+    """The few files of another format in a large folder of one format: often a placeholder that a crawler left."""
+    paths = [path for split in splits.values() if isinstance(split.images, FolderImages) for path in split.images.paths]
+    counts = Counter(_format(path) for path in paths)
+    for path in paths:
+        if counts[_format(path)] <= ODD_SHARE * len(paths):
+            among = f"{counts[_format(path)]} {_format(path)} among {len(paths):,} images"
+            yield f"{printable(str(path))}: used, but one of {among}: look whether it is what it should be"
+
+
+def _format(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return {".jpg": ".jpeg", ".tif": ".tiff"}.get(suffix, suffix)
 
 
 def printable(name: str) -> str:

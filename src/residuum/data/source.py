@@ -92,6 +92,7 @@ class Dataset:
         image_size: height and width all images share, or None for a folder.
         fingerprint: sha256 over the contents, to tell whether the data changed since a checkpoint.
         skipped: files that are not used, each with its reason.
+        remarks: what is used, but looks odd enough for a person to look at.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Dataset:
     image_size: tuple[int, int] | None
     fingerprint: str
     skipped: tuple[Skipped, ...] = field(default=())
+    remarks: tuple[str, ...] = field(default=())
 
     @property
     def channels(self) -> int:

@@ -232,6 +232,8 @@ def open_data(data: str | Path, data_dir: str | Path | None, observer: Observer,
     )
     for one in dataset.skipped:
         observer.message(f"skipped {one.path}: {one.reason}")
+    for remark in dataset.remarks:
+        observer.message(f"note {remark}")
     return dataset
 
 
