@@ -37,7 +37,8 @@ def finding_table(record: dict[str, Any]) -> str:
         f"Verdict: **{record['verdict']}**. {record['summary']}",
         "",
         f"Budget {record['budget']} Mean ± std over seeds {record['seeds']}; {record['seconds'] / 60:.1f} minutes of "
-        f"training on {environment['cpu']}, {environment['threads']} threads, torch {environment['packages']['torch']}.",
+        f"training on {environment['cpu']}, {environment['threads']} threads, "
+        f"torch {environment['packages']['torch']}.",
     ]
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 LINE_SECONDS = 10.0
@@ -38,12 +39,12 @@ class ConsoleProgress:
         self.live = self.console.is_terminal and not quiet
         self.quiet = quiet
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}"),
-            _Rate(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[note]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}", table_column=Column(no_wrap=True)),
+            _Rate(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=self.console,
             disable=not self.live,
             transient=True,
@@ -66,9 +67,9 @@ class ConsoleProgress:
         self._clear()
         self.batch_size = batch_size
         self.steps = self.progress.add_task(
-            title, total=steps, completed=step, unit="images", per_item=batch_size, note=""
+            "train", total=steps, completed=step, unit="img", per_item=batch_size, note=""
         )
-        if not self.live and not self.quiet:
+        if not self.quiet:
             self._line(f"{title}: step {step:,} of {steps:,}")
 
     def stepped(self, step: int, loss: float) -> None:
