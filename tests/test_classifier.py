@@ -194,7 +194,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     write_directory(tmp_path / "d", {"a": b"1"})
     with pytest.raises(DamagedError, match="not a Classifier"):
         Classifier.load(tmp_path / "d")
-    with pytest.raises(DamagedError):
+    with pytest.raises(InputError, match="is not a Run or Classifier directory"):
         Classifier.load(tmp_path)
     for nothing in (tmp_path / "nowhere", tmp_path / "d" / "a"):
         with pytest.raises(InputError, match="no such directory"):

@@ -180,7 +180,7 @@ def test_ten_crops_are_the_average_of_ten_slices(net: ResNet) -> None:
             by_hand.append(net(((batch - 0.5) / 0.25).float()).double().softmax(dim=1).mean(dim=0))
     expected = torch.stack(by_hand)
     images = [split.images.load(index) for index in range(6)]
-    found = mean_probabilities(net, images, preprocessing, "10", CPU)
+    found = mean_probabilities(net, [[*preprocessing.views(i, "10")] for i in images], preprocessing, CPU)
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     metrics = evaluate(net, split, preprocessing, num_classes=10, views="10")
     assert metrics.top1 == float((expected.argmax(1).numpy() == split.labels).mean())
@@ -196,7 +196,7 @@ def test_several_scales_are_the_average_of_five(net: ResNet) -> None:
         batch = torch.from_numpy(resized[None].copy()).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode():
             probabilities.append(net((batch - 0.5) / 0.25).double().softmax(dim=1)[0])
-    found = mean_probabilities(net, [pixels], preprocessing, "multi-scale", CPU)
+    found = mean_probabilities(net, [[*preprocessing.views(pixels, "multi-scale")]], preprocessing, CPU)
     torch.testing.assert_close(found[0].double(), torch.stack(probabilities).mean(dim=0), rtol=1e-5, atol=1e-6)
 
 
@@ -205,9 +205,9 @@ def test_images_of_several_sizes_keep_their_places(net: ResNet, views: Views) ->
     sizes = ((12, 10), (10, 12), (12, 10), (30, 40), (9, 9))
     images = [grey(1, height, width, seed).images.load(0) for seed, (height, width) in enumerate(sizes)]
     preprocessing = Preprocessing(channels=1, resize=9, crop=(8, 8), mean=(0.5,), std=(0.25,))
-    together = mean_probabilities(net, images, preprocessing, views, CPU)
+    together = mean_probabilities(net, [[*preprocessing.views(i, views)] for i in images], preprocessing, CPU)
     for image, row in zip(images, together, strict=True):
-        alone = mean_probabilities(net, [image], preprocessing, views, CPU)[0]
+        alone = mean_probabilities(net, [[*preprocessing.views(image, views)]], preprocessing, CPU)[0]
         torch.testing.assert_close(row, alone, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(together.sum(dim=1).double(), torch.ones(5, dtype=torch.float64))
 

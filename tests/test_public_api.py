@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 import residuum
+from residuum.nets.catalog import CATALOG
 
 
 def test_all_names_exist_twice_after_importing_every_module() -> None:
@@ -27,6 +30,14 @@ def test_every_public_name_has_a_docstring() -> None:
 def test_nets_are_functions_of_the_package() -> None:
     net = residuum.resnet20(num_classes=7, in_channels=1).eval()
     assert net(torch.zeros(2, 1, 16, 16)).shape == (2, 7)
+
+
+def test_every_net_is_declared_for_type_checkers_and_documented() -> None:
+    source = Path(residuum.__file__).read_text()
+    declared = re.findall(r"^    (\w+): NetBuilder$", source, re.MULTILINE)
+    assert declared == list(CATALOG)
+    assert "25,557,032 parameters" in residuum.resnet50.__doc__
+    assert residuum.resnet50.__name__ == "resnet50"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -124,8 +124,7 @@ def test_a_damaged_record_is_named(run: Run, content: bytes) -> None:
     with pytest.raises(DamagedError, match=r"result\.json"):
         _ = run.result
     (run.path / "environment.json").unlink()
-    with pytest.raises(DamagedError, match=r"environment\.json: is missing"):
-        _ = run.environment
+    assert "is missing" in run.environment["damaged"], "nothing depends on it, so it stops nothing"
 
 
 def test_metrics_are_lines_in_order(run: Run) -> None:

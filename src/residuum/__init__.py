@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     resnet50_v1: NetBuilder
     resnet101_v1: NetBuilder
     resnet152_v1: NetBuilder
+    resnet18_a: NetBuilder
+    resnet34_a: NetBuilder
+    resnet34_c: NetBuilder
     plain18: NetBuilder
     plain34: NetBuilder
     resnet20: NetBuilder

@@ -29,7 +29,7 @@ from residuum.data.preprocess import Preprocessing, Views
 from residuum.data.source import Labels, Pixels, Split
 from residuum.errors import DamagedError, InputError
 from residuum.evaluation import Metrics, OnImages, evaluate, mean_probabilities
-from residuum.files.atomic import read_directory, write_directory
+from residuum.files.atomic import MANIFEST, read_directory, write_directory
 from residuum.nets import catalog
 from residuum.weights.store import from_bytes, to_bytes
 
@@ -86,7 +86,7 @@ class Classifier:
         card: where it comes from: recipe, data, the split that chose it, metrics, versions, hash of the weights.
     """
 
-    net: nn.Module
+    net: nn.Module = field(repr=False)
     net_name: str
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
@@ -134,10 +134,11 @@ class Classifier:
         items = expand(images)
         predictions: list[Prediction] = []
         for start in range(0, len(items), PREDICT_BATCH):
-            named = []
+            named: list[tuple[str, list[Pixels]]] = []
             for number, item in enumerate(items[start : start + PREDICT_BATCH], start=start):
                 try:
-                    named.append(self._load(item, number))
+                    name, pixels = self._load(item, number)
+                    named.append((name, list(self.preprocessing.views(pixels, views))))
                 except InputError as error:
                     if on_unreadable is None:
                         raise
@@ -145,9 +146,8 @@ class Classifier:
             on_images(min(start + PREDICT_BATCH, len(items)), len(items))
             if not named:
                 continue
-            probabilities = mean_probabilities(
-                self.logits, [pixels for _, pixels in named], self.preprocessing, views, self.device
-            )
+            shown = [own for _, own in named]
+            probabilities = mean_probabilities(self.logits, shown, self.preprocessing, self.device)
             best = probabilities.topk(min(top, len(self.class_names)), dim=1)
             for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
                 classes = tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True))
@@ -271,6 +271,8 @@ class Classifier:
         path = Path(directory)
         if not path.is_dir():
             raise InputError(f"{path}: no such directory. Try: a Run or Classifier directory")
+        if not any((path / name).exists() for name in (MANIFEST, "classifier.json", "model.safetensors")):
+            raise InputError(f"{path}: is not a Run or Classifier directory. Try: the --out of a training")
         files = read_directory(path)
         try:
             _require_known_format(files["classifier.json"], path)
@@ -281,7 +283,7 @@ class Classifier:
                 mean_image = from_bytes(files["preprocessing.safetensors"], str(path))["mean_image"].numpy()
         except (KeyError, ValidationError) as error:
             reason = str(error).splitlines()[0]
-            raise DamagedError(f"{path}: is not a Classifier directory ({reason})") from error
+            raise DamagedError(f"{path}: is not a Classifier directory ({reason}). Try: another copy") from error
         values = document.preprocessing.model_dump() | {"mean_image": mean_image}
         built = net if net is not None else _build(document, path)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -69,9 +70,25 @@ def parse(arguments: Sequence[str]) -> Command:
 
 
 def in_one_line(boxed: str) -> str:
-    """What the parser of arguments says in a box of several lines."""
-    text = " ".join(line.strip("│╭╰╮╯─ \n") for line in boxed.splitlines() if "──" not in line)
-    return " ".join(text.partition("For full helptext")[0].replace("(required)", "").split()).rstrip(" .")
+    """What the parser of arguments says in a box of several lines, without the help it repeats."""
+    text = " ".join(line.strip("│╭╰╮╯─ \n") for line in boxed.splitlines() if "──" not in line and "----" not in line)
+    text = " ".join(text.partition("For full helptext")[0].replace("(required)", "").split())
+    if value := re.search(r"Error parsing (--[\w-]+): .*?\['(.*?)'\]", text):
+        return f"{value[1]}: cannot be {value[2]!r}"
+    unknown_option, _, meant = text.partition(" Perhaps you meant: ")
+    suggestion = re.match(r"--[\w-]+", meant)
+    return (f"{unknown_option}, perhaps {suggestion[0]}" if suggestion else unknown_option).rstrip(" .")
+
+
+def as_typed(message: str, given: Sequence[str]) -> str:
+    """A message about a field as one about the option that was typed for it: `--batch-size` for `batch_size`."""
+    field, colon, rest = message.partition(": ")
+    option = "--" + {"steps": "max-steps"}.get(field, field).replace("_", "-")
+    if not colon or not any(each == option or each.startswith(f"{option}=") for each in given):
+        return message
+    head, action, value = rest.rpartition(". Try: ")
+    known = action and not value.startswith("-") and " " not in value
+    return f"{option}: {head}. Try: {option} {value}" if known else f"{option}: {rest}"
 
 
 def _help_for(arguments: Sequence[str]) -> str:
@@ -87,22 +104,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"residuum {__version__}")
         return 0
     warnings.showwarning = _show_warning
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still gets the line
     try:
-        return parse(given).run()
+        code = parse(given).run()
+        sys.stdout.flush()
+        return code
     except ResiduumError as error:
         if debug:
             raise
-        return _fail(str(error), error.exit_code)
+        return _fail(as_typed(str(error), given), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        if error.filename is None:  # standard output
+            _silence_output()
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror}. Try: a place with space", 1)
     except Exception as error:
         if debug:
             raise
         reason = " ".join(str(error).split())[:300]
         return _fail(f"{type(error).__name__}: {reason}. Try: the same command with --debug, and report it", 1)
+
+
+def _silence_output() -> None:
+    """Let the interpreter's last flush go nowhere: nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

@@ -6,7 +6,8 @@ precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing, Views
-from residuum.data.source import Split
+from residuum.data.source import Pixels, Split
 from residuum.errors import InputError
 
 Logits = Callable[[Tensor], Tensor]
@@ -45,7 +46,7 @@ class Metrics:
     @property
     def error(self) -> float:
         """Share of images answered wrongly."""
-        return 1.0 - self.top1
+        return (self.num_images - int(self.confusion.trace())) / self.num_images
 
     def per_class(self, class_names: tuple[str, ...]) -> list[dict[str, object]]:
         """For each class: images, recall (right among its images), precision (right among its answers)."""
@@ -100,7 +101,7 @@ class _Tally:
         )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(
     logits: Logits,
     split: Split,
@@ -125,49 +126,62 @@ def evaluate(
         on_images: called with images done and in all.
 
     Raises:
-        InputError: an image cannot be read, or is too small for ten crops; a label has no output.
+        InputError: an image cannot be read, or is too small for ten crops; a label has no output; `batch_size` is
+            below 1.
     """
     device = device or torch.device("cpu")
+    if batch_size < 1:
+        raise InputError(f"batch_size: must be at least 1, got {batch_size}. Try: 256")
     if split.labels.min() < 0 or split.labels.max() >= num_classes:
         raise InputError(f"data: {split.name} has labels up to {split.labels.max()} (expected below {num_classes})")
     tally = _Tally(num_classes)
-    if views == "1":
-        for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
-            tally.add(functional.log_softmax(logits(images).float(), dim=1), labels)
+    with repeatable(device):
+        if views == "1":
+            for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
+                tally.add(functional.log_softmax(logits(images).float(), dim=1), labels)
+                on_images(tally.images, len(split))
+            return tally.metrics()
+        at_once = max(1, batch_size // 32)
+        for start in range(0, len(split), at_once):
+            indices = range(start, min(start + at_once, len(split)))
+            shown = [list(preprocessing.views(split.images.load(index), views)) for index in indices]
+            probabilities = mean_probabilities(logits, shown, preprocessing, device)
+            tally.add(probabilities.log(), torch.from_numpy(split.labels[start : indices.stop]).to(device))
             on_images(tally.images, len(split))
-        return tally.metrics()
-    at_once = max(1, batch_size // 32)
-    for start in range(0, len(split), at_once):
-        indices = range(start, min(start + at_once, len(split)))
-        pixels = [split.images.load(index) for index in indices]
-        probabilities = mean_probabilities(logits, pixels, preprocessing, views, device)
-        tally.add(probabilities.log(), torch.from_numpy(split.labels[start : indices.stop]).to(device))
-        on_images(tally.images, len(split))
     return tally.metrics()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def mean_probabilities(
-    logits: Logits, images: list[NDArray[np.uint8]], preprocessing: Preprocessing, views: Views, device: torch.device
+    logits: Logits, views: Sequence[Sequence[Pixels]], preprocessing: Preprocessing, device: torch.device
 ) -> Tensor:
-    """Class probabilities `(N, K)` of images of any size, averaged over their views.
+    """Class probabilities `(N, K)` of N images, each averaged over its views `(H, W, C)`, which may differ in size.
 
-    Views of one size run as one batch; each image weighs its views equally.
+    Views of one size run as one batch.
     """
-    by_size: dict[tuple[int, ...], list[tuple[int, NDArray[np.uint8]]]] = {}
-    for index, pixels in enumerate(images):
-        for view in preprocessing.views(pixels, views):
+    by_size: dict[tuple[int, ...], list[tuple[int, Pixels]]] = {}
+    for index, own in enumerate(views):
+        for view in own:
             by_size.setdefault(view.shape, []).append((index, view))
     total: Tensor | None = None
-    counts = torch.zeros(len(images), device=device)
     for group in by_size.values():
         owners = torch.tensor([index for index, _ in group], device=device)
         batch = torch.from_numpy(np.stack([view for _, view in group])).to(device)
-        probabilities = functional.softmax(logits(preprocessing.normalise(batch)).double(), dim=1)
+        with repeatable(device):
+            probabilities = functional.softmax(logits(preprocessing.normalise(batch)).double(), dim=1)
         if total is None:
-            total = torch.zeros(len(images), probabilities.shape[1], dtype=torch.float64, device=device)
+            total = torch.zeros(len(views), probabilities.shape[1], dtype=torch.float64, device=device)
         total.index_add_(0, owners, probabilities)
-        counts.index_add_(0, owners, torch.ones(len(group), device=device))
     if total is None:
-        raise ValueError("images: at least one is needed, got none")
-    return total / counts[:, None]
+        raise ValueError("views: at least one is needed, got none")
+    return total / torch.tensor([len(own) for own in views], device=device)[:, None]
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU: the same convolution algorithms every time, in full fp32. A CPU has nothing to set."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield

@@ -36,10 +36,7 @@ def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
     path, name = Path(reference), str(reference)
     if os.path.isdir(path):  # false, not an error, for what cannot be a path
         if (path / "run.json").exists():
-            run = Run.open(path)
-            if run.result is None:
-                raise InputError(f"{path}: is not finished. Try: residuum resume {path}")
-            path = path / "classifier"
+            return Run.open(path).classifier(net=net)
         return Classifier.load(path, net=net)
     if name in catalog.CATALOG:
         return untrained(name)

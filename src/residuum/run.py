@@ -21,14 +21,24 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
 
 from residuum.classifier import Classifier
 from residuum.errors import DamagedError, InputError
-from residuum.files.atomic import MANIFEST, read_directory, remove_leftovers, storage_error, write_directory, write_file
+from residuum.files.atomic import (
+    MANIFEST,
+    TEMPORARY_PREFIX,
+    read_directory,
+    remove_leftovers,
+    storage_error,
+    write_directory,
+    write_file,
+)
 
 KEPT_CHECKPOINTS = 2
 FORMAT = 1
-LEFTOVERS = (".lock", ".writing-", "environment.json", "step-00000000")  # of a training that crashed before it began
+# What a training that crashed before it began leaves behind.
+LEFTOVERS = (".lock", ".lock-holder", "environment.json", "metrics.jsonl", "step-00000000")
 Record = dict[str, Any]
 
 
@@ -70,7 +80,13 @@ class Run:
         Raises:
             InputError: something that is not a half-begun Run stands there.
         """
-        if path.exists() and not path.is_dir():
+        try:
+            taken = path.exists() and not path.is_dir()
+        except OSError as error:  # a name that is too long
+            raise InputError(
+                f"{str(path)[:80]}...: cannot be a directory ({error.strerror}). Try: another --out"
+            ) from error
+        if taken:
             raise InputError(f"{path}: is a file (expected a directory for the Run). Try: another --out")
         begun = (path / "run.json").exists()
         if path.is_dir() and (begun or any(not _is_leftover(entry) for entry in path.iterdir())):
@@ -92,6 +108,7 @@ class Run:
         for old in run.checkpoints():
             remove_tree(old)
         write_file(path / "environment.json", dumps(environment))
+        write_file(path / "metrics.jsonl", "")
         run.save_checkpoint(0, first_checkpoint)
         write_file(path / "run.json", dumps(config.model_dump(mode="json")))
         return run
@@ -126,12 +143,18 @@ class Run:
 
     @property
     def environment(self) -> Record:
-        return self._read("environment.json")
+        """Where it was made; a file that cannot be read is said to be so, since nothing else depends on it."""
+        try:
+            return self._read("environment.json")
+        except DamagedError as error:
+            return {"damaged": str(error).partition(": ")[2]}
 
     @property
     def result(self) -> Record | None:
         """The final metrics, or None while the Run is not finished."""
-        return self._read("result.json") if (self.path / "result.json").exists() else None
+        if not (self.path / "result.json").exists():
+            return None
+        return self._read("result.json")
 
     def metrics(self) -> list[Record]:
         """The line of each finished epoch, in order; a last line cut by a crash is left out."""
@@ -141,9 +164,12 @@ class Run:
         records = []
         for line in path.read_text(errors="replace").splitlines():
             try:
-                records.append(json.loads(line))
-            except ValueError:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
+                break
+            records.append(record)
         return records
 
     def append_metrics(self, record: Record) -> None:
@@ -196,7 +222,7 @@ class Run:
             try:
                 return int(path.name.removeprefix("step-")), read_directory(path), problems
             except DamagedError as error:
-                problems.append(str(error))
+                problems.append(str(error).partition(". Try:")[0])
         reason = problems[0] if problems else f"{self.path}: has no checkpoint"
         raise DamagedError(f"{reason}; no older checkpoint is left. Try: train again with another --out")
 
@@ -208,15 +234,22 @@ class Run:
         classifier.save(target)
         write_file(self.path / "result.json", dumps(result))
 
-    def classifier(self) -> Classifier:
-        """The final Classifier.
+    def classifier(self, *, net: nn.Module | None = None) -> Classifier:
+        """The final Classifier; `net` is an instance of the user's own class, where the Run trained one.
 
         Raises:
             InputError: the Run is not finished.
+            DamagedError: a file of it is missing or damaged.
         """
         if self.result is None:
             raise InputError(f"{self.path}: is not finished. Try: residuum resume {self.path}")
-        return Classifier.load(self.path / "classifier")
+        try:
+            return Classifier.load(self.path / "classifier", net=net)
+        except DamagedError as error:
+            reason, result = str(error).partition(". Try:")[0], self.path / "result.json"
+            raise DamagedError(
+                f"{reason}. Try: delete {result}, then residuum resume {self.path}, which rebuilds it"
+            ) from error
 
     def remove_leftovers(self) -> None:
         """Delete what interrupted writes left behind. The caller holds the lock."""
@@ -228,18 +261,18 @@ class Run:
         try:
             value = json.loads(path.read_bytes())
         except FileNotFoundError as error:
-            raise DamagedError(f"{path}: is missing") from error
+            raise DamagedError(f"{path}: is missing. Try: train again") from error
         except (OSError, ValueError, RecursionError) as error:
-            raise DamagedError(f"{path}: cannot be read as JSON ({error})") from error
+            raise DamagedError(f"{path}: cannot be read as JSON ({error}). Try: train again") from error
         if not isinstance(value, dict):
-            raise DamagedError(f"{path}: expected a JSON object, got {type(value).__name__}")
+            raise DamagedError(f"{path}: expected a JSON object, got {type(value).__name__}. Try: train again")
         return value
 
 
 def _is_leftover(entry: Path) -> bool:
     if entry.name == "checkpoints":
         return all(_is_leftover(each) for each in entry.iterdir())
-    return entry.name.startswith(LEFTOVERS)
+    return entry.name in LEFTOVERS or entry.name.startswith(TEMPORARY_PREFIX)
 
 
 def remove_tree(path: Path) -> None:

@@ -127,7 +127,7 @@ def test_a_folder_in_the_working_directory_needs_no_slash(image_folder: Path, mo
     [("cifar-10", "cifar10"), ("digit", "digits"), ("minst", "mnist"), ("fashion_mnist", "fashion-mnist")],
 )
 def test_a_misspelt_name_is_answered_with_the_nearest(typed: str, meant: str) -> None:
-    with pytest.raises(InputError, match=rf"^data: '{typed}' is neither a known set nor a folder\. Try: {meant}$"):
+    with pytest.raises(InputError, match=rf"^data: there is no set and no folder '{typed}'\. Try: {meant}$"):
         open_dataset(typed)
 
 

@@ -133,6 +133,8 @@ def test_cut_shortcuts_make_the_residual_net_degrade_like_the_plain_one(
         ({"seeds": 0}, "seeds: must be at least 1, got 0"),
         ({"depths": (56, 20)}, "Try: --depths 20 56"),
         ({"depths": (20, 21)}, "there is no plain21"),
+        ({"depths": (20, 20)}, "Try: --depths 20 56"),
+        ({"depths": (20, 34)}, "of two families"),
         ({"budget": "pape"}, "budget: 'pape' is not known"),
         ({"data": "digit"}, "Try: digits"),
     ],

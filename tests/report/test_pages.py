@@ -182,7 +182,7 @@ def test_the_report_of_a_finished_run(tmp_path: Path) -> None:
                      "last epoch", "300", "nine", "87.5 %", "25.0 %", "none", "By class, on test"):  # fmt: skip
         assert expected in text, expected
     assert "not finished" not in text
-    assert reader.tags.count("svg") == 2
+    assert reader.tags.count("svg") == 3
 
 
 @pytest.mark.parametrize("epochs", [0, 1, 4])
@@ -190,7 +190,7 @@ def test_the_report_of_an_unfinished_run(tmp_path: Path, epochs: int) -> None:
     path = write_run_report(tmp_path, config=config(), environment={}, metrics=metrics(epochs), result=None)
     reader = read(path.read_text())
     assert "not finished" in " ".join(reader.text)
-    assert reader.tags.count("svg") == (2 if epochs else 0)
+    assert reader.tags.count("svg") == (3 if epochs else 0)
     assert (tmp_path / "curves.png").exists() == bool(epochs)
 
 

@@ -68,7 +68,12 @@ def test_json_that_is_no_recipe_is_refused(change: dict[str, object], where: str
 
 def test_steps_and_epochs_replace_each_other() -> None:
     assert paper_cifar().changed({"epochs": 2}).num_steps(50_000) == 781
-    assert recipe("digits").changed({"steps": 7, "batch_size": None}).num_steps(1297) == 7
+    assert recipe("digits").changed({"steps": 7}).num_steps(1297) == 7
+
+
+def test_an_optional_field_can_be_taken_away() -> None:
+    changed = paper_cifar(warm_up=True).changed({"bn_group": None, "warm_up": None, "augmentation": None})
+    assert (changed.bn_group, changed.warm_up, changed.augmentation) == (None, None, None)
 
 
 def test_scales_keep_their_proportion_to_the_image_size() -> None:
@@ -79,15 +84,19 @@ def test_scales_keep_their_proportion_to_the_image_size() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps: must be at least 1, got 0"),
+        ({"steps": 0}, "steps: must be at least 1 and at most 1,000,000,000, got 0. Try: 1"),
         ({"epochs": -1.0}, "epochs: must be above 0, got -1"),
-        ({"batch_size": 1}, "batch_size: must be at least 2, got 1"),
+        ({"batch_size": 1}, "batch_size: must be at least 2 and at most 1,000,000, got 1. Try: 2"),
         ({"learning_rate": 0.0}, "learning_rate: must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate: must be above 0"),
         ({"image_size": -5}, "image_size: must be at least 1"),
         ({"holdout": 1.0}, "holdout: must be at least 0 and below 1, got 1.0"),
         ({"momentum": 1.5}, "momentum: must be at least 0 and below 1"),
         ({"batch_size": 100, "bn_group": 64}, "multiple of the recipe's bn_group 64, got 100. Try: 128"),
+        ({"precision": "fp16"}, "recipe.precision: Input should be 'fp32' or 'bf16'"),
+        ({"epochs": "many"}, "recipe.epochs"),
+        ({"steps": 2.5}, "recipe.steps"),
+        ({"augmentation": {"kind": "crop-flip", "pad": -1}}, "pad: must be at least 0, got -1"),
         ({"lerning_rate": 1}, "Try: learning_rate"),
     ],
 )

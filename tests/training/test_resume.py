@@ -166,6 +166,21 @@ def test_a_signal_during_the_evaluation_of_an_epoch_loses_nothing(
     assert [without_time(record) for record in run.metrics()] == undisturbed["metrics"]
 
 
+def test_an_epoch_whose_evaluation_was_stopped_is_recorded_once_whatever_comes_next(
+    tmp_path: Path, digits_data: Dataset, undisturbed: dict[str, Any]
+) -> None:
+    class SignalInEvaluation(Silent):
+        def evaluating(self, split: str, done: int, total: int) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        train(fresh_net(), digits_data, recipe=RECIPE, out=tmp_path / "r", observer=SignalInEvaluation())
+    with pytest.raises(Crash):
+        resume(tmp_path / "r", net=fresh_net(), data=digits_data, observer=CrashAt(4))
+    run = resume(tmp_path / "r", net=fresh_net(), data=digits_data)
+    assert [without_time(record) for record in run.metrics()] == undisturbed["metrics"]
+
+
 def crashed(tmp_path: Path, digits_data: Dataset, step: int = 10) -> Run:
     with pytest.raises(Crash):
         train(fresh_net(), digits_data, recipe=RECIPE, out=tmp_path / "r", execution=EVERY_STEP, observer=CrashAt(step))

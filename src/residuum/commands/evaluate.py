@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from residuum.commands.options import share
+from residuum.commands.options import doubt_of_views, share
+from residuum.errors import InputError
 
 ViewsName = Literal["1", "10", "multi-scale"]
 
@@ -48,9 +49,15 @@ class Evaluate:
         from residuum.training.prepare import choose_device
         from residuum.training.start import open_data
 
+        if self.confusion is not None and (self.confusion.suffix != ".png" or not self.confusion.parent.is_dir()):
+            raise InputError(
+                f"{self.confusion}: cannot be written (a .png file in an existing directory). Try: confusion.png"
+            )
         classifier = load(self.model).to(choose_device(self.device))
         with ConsoleProgress() as progress:
             dataset = open_data(self.data, self.data_dir, progress, channels=classifier.preprocessing.channels)
+            if doubt := doubt_of_views(self.views, classifier.preprocessing.crop):
+                progress.message(doubt)
             name = self.split or ("test" if dataset.test is not None else "val")
             names = None if classifier.card.get("weights") == "untrained" else dataset.class_names
             metrics = classifier.evaluate(
@@ -64,13 +71,16 @@ class Evaluate:
             print(json.dumps({**plain, "per_class": per_class, "confusion": metrics.confusion.tolist()}))
             return 0
         top5 = f", top-5 {share(metrics.top5)}" if metrics.top5 is not None else ""
-        print(f"{dataset.name} {name}: {metrics.num_images:,} images, {self.views} view(s)")
+        views = {"1": "one view each", "10": "ten crops each", "multi-scale": "five scales each"}[self.views]
+        print(f"{dataset.name} {name}: {metrics.num_images:,} images, {views}")
         print(f"top-1 {share(metrics.top1)}{top5}, error {share(metrics.error)}, loss {metrics.loss:.4f}")
         rows = [
             [str(one["class"]), f"{one['images']:,}", _share(one["recall"]), _share(one["precision"])]
             for one in per_class
         ]
         print_table(Table(("class", "images", "recall", "precision"), rows, numeric=(1, 2, 3)))
+        if self.confusion is not None:
+            print(f"confusion matrix {self.confusion}")
         return 0
 
 
@@ -92,7 +102,7 @@ class Predict:
     """Print JSON, one line for each image."""
 
     def run(self) -> int:
-        from residuum.errors import InputError
+        from residuum.data.folder import printable
         from residuum.references import load
         from residuum.report.progress import ConsoleProgress
         from residuum.training.prepare import choose_device
@@ -102,6 +112,8 @@ class Predict:
         unreadable: list[InputError] = []
         classifier = load(self.model).to(choose_device(self.device))
         with ConsoleProgress() as progress:
+            if doubt := doubt_of_views(self.views, classifier.preprocessing.crop):
+                progress.message(doubt)
             predictions = classifier.predict(
                 list(self.images),
                 top=self.top,
@@ -115,7 +127,9 @@ class Predict:
             if self.json:
                 print(json.dumps(asdict(prediction)))
             else:
-                print(f"{prediction.source}: " + ", ".join(f"{name} {share(p)}" for name, p in prediction.top))
+                print(
+                    f"{printable(prediction.source)}: " + ", ".join(f"{name} {share(p)}" for name, p in prediction.top)
+                )
         for error in unreadable:
             print(f"error: {error}", file=sys.stderr)
         return InputError.exit_code if unreadable else 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import tyro
 
-from residuum.errors import unknown
+from residuum.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class List:
     """Print JSON."""
 
     def run(self) -> int:
-        from residuum.nets.catalog import CATALOG, matching
+        from residuum.nets.catalog import matching
         from residuum.report.page import Table
         from residuum.report.table import print_table
 
         entries = matching(self.pattern)
         if not entries:
-            raise unknown("pattern", self.pattern, CATALOG)
+            raise InputError(f"pattern: no net matches {self.pattern!r}. Try: residuum list")
         if self.json:
-            print(json.dumps([_plain(entry) for entry in entries], indent=1))
+            print(json.dumps([asdict(entry) for entry in entries], indent=1))
             return 0
         rows = [
             [
@@ -44,13 +44,7 @@ class List:
         ]
         columns = ("net", "parameters", "MACs", "input", "published error %", "source")
         print_table(Table(columns, rows, numeric=(1, 2)))
+        for entry in entries if self.pattern else ():
+            if entry.note:
+                print(f"{entry.name}: {entry.note}")
         return 0
-
-
-def _plain(entry: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    from residuum.nets.catalog import Entry
-
-    assert isinstance(entry, Entry)
-    return asdict(entry)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from residuum.training.recipe import Execution
 
 
+SMALLEST_SCALED = 64  # pixels; the scales were chosen for nets of 224
+
+
 @dataclass(frozen=True)
 class Hardware:
     """Where to compute."""
@@ -49,6 +52,13 @@ def execution(hardware: Hardware, saving: Saving | None = None) -> Execution:
 def share(value: float) -> str:
     """A share as percent with two digits."""
     return f"{100 * value:.2f} %"
+
+
+def doubt_of_views(views: str, crop: tuple[int, int]) -> str | None:
+    """What a person should know before reading figures of these views, if anything."""
+    if views == "multi-scale" and min(crop) < SMALLEST_SCALED:
+        return f"warning: five scales say little of a net made for {crop[0]}x{crop[1]} pixels. Try: --views 1"
+    return None
 
 
 def shown_path(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,12 +73,15 @@ class Report:
         from residuum.run import Run
 
         run = Run.open(self.run_directory)
+        metrics, result = run.metrics(), run.result
+        if result is not None and (not metrics or metrics[-1]["step"] != result["steps"]):
+            print(f"warning: {run.path / 'metrics.jsonl'} is not whole: curves are missing", file=sys.stderr)
         page = write_run_report(
             run.path,
             config=run.config.model_dump(mode="json"),
             environment=run.environment,
-            metrics=run.metrics(),
-            result=run.result,
+            metrics=metrics,
+            result=result,
         )
         print(shown_path(page))
         return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from residuum.commands.options import Hardware, Saving, execution, share, shown_path
+from residuum.errors import DamagedError, InputError
 
 if TYPE_CHECKING:
     from residuum.run import Run
@@ -43,7 +44,7 @@ class Train:
     """Side of the square the net sees, in pixels."""
     holdout: float | None = None
     """Share of the training images kept out to validate on; 0.1 is the 45k/5k split of CIFAR-10."""
-    precision: Literal["fp32", "tf32", "bf16"] | None = None
+    precision: Literal["fp32", "bf16"] | None = None
     """Numbers of the forward and backward pass."""
     compile: bool = False
     """Run through torch.compile."""
@@ -58,6 +59,8 @@ class Train:
         from residuum.report.progress import ConsoleProgress
         from residuum.training.start import train
 
+        if self.max_steps is not None and self.epochs is not None:
+            raise InputError("--max-steps and --epochs exclude each other. Try: one of them")
         changes = {
             "steps": self.max_steps,
             "epochs": self.epochs,
@@ -73,7 +76,7 @@ class Train:
                 self.net,
                 self.data,
                 recipe=self.recipe,
-                changes=changes,
+                changes={name: value for name, value in changes.items() if value is not None},
                 out=self.out,
                 seed=self.seed,
                 data_dir=self.data_dir,
@@ -86,7 +89,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Resume:
-    """Continue a training that was stopped; it ends with the same bits as if it had not been."""
+    """Continue a training that was stopped; on a CPU it ends with the same bits as if it had not been."""
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The Run directory."""
@@ -110,6 +113,9 @@ class Resume:
 def print_result(run: Run, *, as_json: bool) -> None:
     """The final metrics of a finished Run."""
     result = run.result or {}
+    if not {"steps", "seconds", "train", "weights_sha256"} <= set(result):
+        damaged = run.path / "result.json"
+        raise DamagedError(f"{damaged}: is not whole. Try: delete it, then residuum resume {run.path}")
     path = shown_path(run.path)
     if as_json:
         print(json.dumps({"run": path, **result}, indent=1))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Images, Pixels
+from residuum.errors import InputError
 
 PCA_IMAGES = 500
 PCA_STD = 0.1
@@ -32,6 +33,10 @@ class CropFlip:
     pad: int = 4
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        if self.pad < 0:
+            raise InputError(f"pad: must be at least 0, got {self.pad}. Try: 4")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleCropFlip:
@@ -45,6 +50,14 @@ class ScaleCropFlip:
     largest: int = 480
     flip: bool = True
     colour_std: float = PCA_STD
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.smallest <= self.largest:
+            raise InputError(
+                f"smallest, largest: must rise from 1, got {self.smallest} and {self.largest}. Try: 256, 480"
+            )
+        if not self.colour_std >= 0:
+            raise InputError(f"colour_std: must be at least 0, got {self.colour_std}. Try: {PCA_STD}")
 
 
 Augmentation = CropFlip | ScaleCropFlip

@@ -65,7 +65,9 @@ def _one_line(name: str) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: is not an image this program reads (expected {', '.join(FORMATS)})") from error
+        raise InputError(
+            f"{name}: is not an image this program reads (expected {', '.join(FORMATS)}). Try: convert it to PNG"
+        ) from error
     except InputError:
         raise
     except Exception as error:

@@ -179,6 +179,8 @@ def _why_not(path: Path, root: Path) -> str | None:
         return "hidden file"
     if path.is_dir():
         return "link to a directory, not followed"
+    if path.is_symlink() and not os.path.exists(path):
+        return "link to nothing"
     if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         return "link that leaves the folder"
     if not path.is_file():

@@ -42,9 +42,13 @@ def open_dataset(
     name = str(data)
     if isinstance(data, Path) or name not in NAMES:
         if not Path(data).exists() and not isinstance(data, Path) and os.sep not in name:
-            raise InputError(f"data: {name!r} is neither a known set nor a folder. Try: {nearest(name, NAMES)}")
+            raise InputError(f"data: there is no set and no folder {name!r}. Try: {nearest(name, NAMES)}")
+        if data_dir is not None:
+            raise InputError(f"data_dir: means nothing for the folder {name}. Try: --data {data_dir}")
         return folder(Path(data), channels=channels, on_progress=on_progress)
     if name == "digits":
+        if data_dir is not None:
+            raise InputError("data_dir: means nothing for digits, which come with scikit-learn. Try: without it")
         return digits()
     directory = data_dir or _from_environment(name)
     if name.startswith("cifar"):

@@ -63,6 +63,8 @@ def reproduce(
     Raises:
         InputError: there is no such claim, or an argument cannot be used.
         Interrupted: stopped by a signal; the same call goes on from there.
+        TrainingError: not one training reached its end.
+        StorageError: the disk is full, read-only or failing.
     """
     if claim not in CLAIMS:
         raise unknown("claim", claim, CLAIMS)

@@ -7,6 +7,7 @@ with option A also the same parameters. Since it is the training error that rise
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ BUDGETS: dict[str, dict[str, Budget]] = {
     "colour": {
         "short": Budget(lambda net: _one_cycle_cifar(10), "10 epochs, one cycle up to 0.1, augmented as in the paper"),
         "quick": Budget(
-            lambda net: _one_cycle_cifar(10), f"{SUBSET_IMAGES:,} training images, 10 epochs, one cycle", SUBSET_IMAGES
+            lambda net: _one_cycle_cifar(10), "10 epochs, one cycle up to 0.1, augmented as in the paper", SUBSET_IMAGES
         ),
         "paper": Budget(lambda net: recipes.recipe("paper_cifar", net), "64,000 updates as published"),
     },
@@ -107,8 +108,8 @@ def degradation(
         seeds: how many; they are 0, 1, 2, ...
         depths: the shallow and the deep one: 20 and 56 by default, 18 and 34 for a folder.
         budget: `quick`, `short` or `paper`, as far as the data has them.
-        out: where runs, `finding.json`, `report.html` and `figure.png` go; `runs/degradation-<data>` by default.
-            Finished runs found there are reused.
+        out: where runs, `finding.json`, `report.html` and `figure.png` go; by default a directory in `runs` that names
+            data, depths and budget. Finished runs found there are reused.
         data_dir: where the files of a named set lie.
         execution: device and threads.
         observer: who is told of the progress.
@@ -116,6 +117,8 @@ def degradation(
     Raises:
         InputError: an argument cannot be used; nothing was written.
         Interrupted: stopped by a signal; the same call goes on from there.
+        TrainingError: not one training reached its end.
+        StorageError: the disk is full, read-only or failing.
     """
     if seeds < 1:
         raise InputError(f"seeds: must be at least 1, got {seeds}. Try: --seeds 3")
@@ -126,13 +129,15 @@ def degradation(
     nets = _nets(shallow, deep)
     chosen, chosen_name = _budget(kind, budget)
     dataset = _subset(dataset, chosen.images)
+    name = Path(dataset.name).resolve().name
+    directory = Path(out) if out is not None else Path("runs") / f"degradation-{name}-{shallow}-{deep}-{chosen_name}"
+    if directory.exists() and any(directory.iterdir()) and not (directory / "runs").is_dir():
+        raise InputError(f"{directory}: exists and is not of a reproduction. Try: another --out")
     plan = [
         PlannedRun(net, replace(chosen.recipe(net), track_test=dataset.test is not None), seed)
         for seed in range(seeds)
         for net in nets
     ]
-    name = Path(dataset.name).resolve().name
-    directory = Path(out) if out is not None else Path("runs") / f"degradation-{name}-{shallow}-{deep}-{chosen_name}"
     done = execute(
         plan,
         dataset,
@@ -221,10 +226,13 @@ def draw(done: Executed, nets: list[str], seeds: int) -> Drawing:
 
 
 def _environment(done: Executed) -> dict[str, object]:
-    """Where the runs were made: that of the first, with the commits of all if they differ."""
+    """Where the runs were made; a value that differs between them lists all that occur."""
     environments = [run.environment for run in done.runs.values()]
-    commits = sorted({str(each.get("commit")) for each in environments})
-    return environments[0] | ({"commit": ", ".join(commits)} if len(commits) > 1 else {})
+    together: dict[str, object] = {}
+    for key, value in environments[0].items():
+        values = {json.dumps(each.get(key)): each.get(key) for each in environments}
+        together[key] = value if len(values) == 1 else list(values.values())
+    return together
 
 
 def _runs_of(net: str, done: Executed, seeds: int) -> dict[str, Run]:
@@ -267,8 +275,12 @@ def _nets(shallow: int, deep: int) -> list[str]:
         if net not in catalog.CATALOG:
             known = [name.removeprefix("plain") for name in catalog.CATALOG if name.startswith("plain")]
             raise InputError(f"depths: there is no {net} (expected two of {', '.join(known)}). Try: --depths 20 56")
+    stems = {catalog.entry(net).variant.stem for net in nets}
+    if len(stems) > 1:
+        raise InputError(f"depths: {shallow} and {deep} are of two families (CIFAR and ImageNet). Try: --depths 20 56")
     if shallow >= deep:
-        raise InputError(f"depths: the first must be the smaller, got {shallow} {deep}. Try: --depths {deep} {shallow}")
+        better = f"{deep} {shallow}" if shallow > deep else "20 56"
+        raise InputError(f"depths: the first must be the smaller, got {shallow} {deep}. Try: --depths {better}")
     return nets
 
 
@@ -297,9 +309,9 @@ def _command(data: str | Path, data_dir: str | Path | None, depths: tuple[int, i
 
 def _write(finding: Finding, drawing: Drawing, command: str) -> None:
     caption = (
-        "Training (thin, dashed) and test (bold) error, mean over the seeds with a band of one standard deviation. "
-        "Training error counts the batches of each epoch as they were trained on. The test error is drawn for the "
-        "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6."
+        "Training (thin, dashed) and test or validation (bold) error, mean over the seeds with a band of one standard "
+        "deviation. Training error counts the batches of each epoch as they were trained on. Test error is drawn for "
+        "the figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6."
     )
     write_file(finding.directory / "finding.json", dumps(finding.to_json()))
     write_file(finding.directory / "figure.png", drawing.png)

@@ -81,6 +81,7 @@ def execute(
 
     Raises:
         InputError: a Run stands there that was made with another recipe or other data.
+        StorageError: the disk is full, read-only or failing.
         Interrupted: stopped by a signal, saved before; the same call goes on.
         TrainingError: not one of the trainings reached its end.
     """
@@ -98,7 +99,7 @@ def execute(
         except Interrupted as error:
             raise Interrupted(
                 f"{path}: stopped, saved. Try: the same command again, it goes on from here",
-                signal_number=error.exit_code - 128,
+                signal_number=error.signal_number,
             ) from error
         observer.run_ended()
     if not runs:
@@ -127,7 +128,8 @@ def _one(
         )
     run = Run.open(path)
     config = run.config
-    if Recipe.from_json(config.recipe) != planned.recipe or config.data_fingerprint != dataset.fingerprint:
+    asked = (planned.net, planned.seed, planned.recipe, dataset.fingerprint)
+    if (config.net, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
     return run if run.result is not None else resume(path, data=dataset, execution=execution, observer=observer)
 

@@ -94,21 +94,30 @@ def read_directory(path: Path) -> dict[str, bytes]:
         entries = json.loads(manifest_path.read_bytes())["files"]
         expected = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()}
     except FileNotFoundError as error:
-        raise DamagedError(f"{path}: has no {MANIFEST}, so it was never completely written") from error
+        raise DamagedError(
+            f"{path}: has no {MANIFEST}, so it was never completely written. Try: another copy"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedError(f"{manifest_path}: cannot be read as a manifest ({error})") from error
+        raise DamagedError(f"{manifest_path}: cannot be read as a manifest ({error}). Try: another copy") from error
     contents = {}
     for name, (size, digest) in expected.items():
         if Path(name).name != name:
-            raise DamagedError(f"{manifest_path}: names {name!r}, which lies outside its directory")
+            raise DamagedError(f"{manifest_path}: names {name!r}, which lies outside its directory. Try: another copy")
         try:
             content = (path / name).read_bytes()
         except (OSError, ValueError) as error:
-            raise DamagedError(f"{path}: {name[:80]!r} cannot be read ({str(error)[:200]})") from error
+            raise DamagedError(
+                f"{path}: {name[:80]!r} cannot be read ({str(error)[:200]}). Try: another copy"
+            ) from error
         if len(content) != size:
-            raise DamagedError(f"{path / name}: size differs (expected {size} bytes, got {len(content)})")
+            raise DamagedError(
+                f"{path / name}: size differs (expected {size} bytes, got {len(content)}). Try: another copy"
+            )
         if sha256(content) != digest:
-            raise DamagedError(f"{path / name}: sha256 differs (expected {digest[:12]}, got {sha256(content)[:12]})")
+            found = sha256(content)
+            raise DamagedError(
+                f"{path / name}: sha256 differs (expected {digest[:12]}, got {found[:12]}). Try: another copy"
+            )
         contents[name] = content
     return contents
 

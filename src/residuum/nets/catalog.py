@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -55,13 +55,16 @@ class Entry:
     macs: int
     published: Published
     note: str = ""
-    input_size: int = field(init=False)
-    num_classes: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        small = self.variant.stem == "cifar"
-        object.__setattr__(self, "input_size", 32 if small else 224)
-        object.__setattr__(self, "num_classes", 10 if small else 1000)
+    @property
+    def input_size(self) -> int:
+        """Side of the images it is made for, in pixels."""
+        return 32 if self.variant.stem == "cifar" else 224
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the published net."""
+        return 10 if self.variant.stem == "cifar" else 1000
 
     def build(self, *, num_classes: int | None = None, in_channels: int = 3) -> nn.Module:
         """The untrained net; `num_classes` defaults to that of its paper."""
@@ -103,6 +106,12 @@ ENTRIES: tuple[Entry, ...] = (
           _imagenet("7.6e9", "21.75"), V1),
     Entry("resnet152_v1", imagenet(*_152, block="bottleneck", stride_on="first"), 60_192_808, 11_282_415_616,
           _imagenet("11.3e9", "21.43"), V1),
+    Entry("resnet18_a", imagenet(*_18, block="basic", shortcut="pad"), 11_515_688, 1_794_805_760,
+          _imagenet("1.8e9", "27.88", _T2), "option A"),
+    Entry("resnet34_a", imagenet(*_34, block="basic", shortcut="pad"), 21_623_848, 3_644_493_824,
+          _imagenet("3.6e9", "25.03"), "option A"),
+    Entry("resnet34_c", imagenet(*_34, block="basic", shortcut="project_all"), 22_716_840, 3_830_747_136,
+          _imagenet("", "24.19"), "option C"),
     Entry("plain18", imagenet(*_18, block="basic", shortcut="none"), 11_515_688, 1_794_805_760,
           _imagenet("1.8e9", "27.94", _T2), PLAIN),
     Entry("plain34", imagenet(*_34, block="basic", shortcut="none"), 21_623_848, 3_644_493_824,

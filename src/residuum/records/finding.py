@@ -9,6 +9,9 @@ interval (Welch's t over the seeds: the arms' spreads may differ):
 
 and otherwise it is not decided at this budget; nor is it with fewer than two seeds in an arm, since then h is unknown.
 A Finding holds if every comparison holds, does not hold if any does not, and is otherwise not decided.
+
+What the rule does not do: it does not correct for several comparisons (each has its own 5 %); and where no value of
+either arm differs (all errors 0, say) h is 0, so that the difference itself decides.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class ConsoleProgress:
         self.steps: TaskID | None = None
         self.side: TaskID | None = None
         self.batch_size = 1
-        self.printed_at = 0.0
+        self.printed_at = self.told_at = 0.0
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -79,7 +79,11 @@ class ConsoleProgress:
     def evaluating(self, split: str, done: int, total: int) -> None:
         if self.side is None:
             self.side = self.progress.add_task(split, total=total or 1, unit="", note="")
+            self.told_at = time.monotonic()
         self.progress.update(self.side, description=split, completed=done, total=max(total, done, 1))
+        if not self.live and not self.quiet and done < total and time.monotonic() - self.told_at > LINE_SECONDS:
+            self.told_at = time.monotonic()
+            self._line(f"  {split}: {done:,} of {total:,}")
         if done >= total:
             self.progress.remove_task(self.side)
             self.side = None

@@ -33,6 +33,9 @@ def write_run_report(
         rates = lines({"learning rate": curve(metrics, "learning_rate", scale=1)}, y_label="learning rate")
         write_file(directory / "curves.png", errors.png)
         sections.append(Section(title="Error", drawing=errors, caption=_curve_caption(metrics)))
+        named = {"train_loss": "training", "val_loss": "validation", "test_loss": "test"}
+        losses = {name: curve(metrics, key, scale=1) for key, name in named.items() if key in metrics[-1]}
+        sections.append(Section(title="Loss", drawing=lines(losses, y_label="cross-entropy (nats)")))
         sections.append(Section(title="Learning rate", drawing=rates))
     if result is not None:
         sections.insert(0, Section(title="Result", table=_results(result)))

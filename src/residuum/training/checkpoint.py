@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+import PIL
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
@@ -48,6 +50,8 @@ def circumstances(device: torch.device, *, compiled: bool) -> dict[str, Any]:
     return {
         "compiled": compiled,
         "torch": torch.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
@@ -103,11 +107,11 @@ def unpack(
         progress = TypeAdapter(Progress).validate_python(state["progress"])
         tensors = from_bytes(files["state.safetensors"], "state.safetensors")
         net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net/")})
+        for name, parameter in net.named_parameters():
+            if f"momentum/{name}" in tensors:
+                momentum = torch.empty_like(parameter).copy_(tensors[f"momentum/{name}"]).detach()
+                optimizer.state[parameter]["momentum_buffer"] = momentum
     except (KeyError, ValueError, ValidationError, RuntimeError) as error:
         raise DamagedError(f"checkpoint: does not fit this training ({' '.join(str(error).split())[:200]})") from error
-    for name, parameter in net.named_parameters():
-        momentum = tensors.get(f"momentum/{name}")
-        if momentum is not None:
-            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum).detach()
     was = state.get("circumstances", {})
     return progress, [f"{key} {was.get(key)} != {now}" for key, now in where.items() if was.get(key) != now]

@@ -7,11 +7,12 @@ stopped.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NoReturn
 
 import torch
@@ -21,11 +22,11 @@ from torch.nn import functional
 from residuum.data.batches import TrainingBatches
 from residuum.data.source import Split
 from residuum.errors import Interrupted, TrainingError
-from residuum.evaluation import Metrics, evaluate
+from residuum.evaluation import Metrics, evaluate, repeatable
 from residuum.run import Run
 from residuum.training.checkpoint import Progress, circumstances, pack, saved_threads, unpack
 from residuum.training.observer import Observer
-from residuum.training.prepare import Prepared
+from residuum.training.prepare import Prepared, own_random_state
 from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
 from residuum.training.signals import StopRequest
@@ -49,7 +50,7 @@ class Loop:
         self.run, self.execution, self.observer = run, execution, observer
         self.net, self.dataset, self.preprocessing = prepared.net, prepared.dataset, prepared.preprocessing
         self.recipe, self.seed, self.device = prepared.recipe, prepared.seed, prepared.device
-        self.title = f"{prepared.net_name} on {self.dataset.name}, {self.recipe.name}, seed {self.seed}"
+        self.title = f"{prepared.net_name} on {self.dataset.name}, recipe {self.recipe.name}, seed {self.seed}"
         self.steps = self.recipe.num_steps(len(self.dataset.train))
         self.progress = Progress()
         self.optimizer = torch.optim.SGD(
@@ -82,7 +83,7 @@ class Loop:
         torch.set_num_threads(self.execution.threads or saved_threads(files) or torch.get_num_threads())
         self.progress, differences = unpack(files, self.net, self.optimizer, self.circumstances)
         self.run.remove_checkpoints_after(step)
-        self.run.rewind_metrics(step)
+        self.run.rewind_metrics(step - 1 if self._epoch_is_due() else step)
         self.saved_step = step
         if differences:
             self.observer.message(f"the end will not be bit-identical: {', '.join(differences)}")
@@ -107,7 +108,7 @@ class Loop:
             workers=self.execution.workers or os.cpu_count() or 1,
         )
         self.clock = self.saved_at = time.monotonic()
-        with self.stop, _own_random_state(self.device), _numerics(recipe.precision):
+        with self.stop, own_random_state(), repeatable(self.device):
             try:
                 if self._epoch_is_due():
                     self._end_epoch()
@@ -134,10 +135,9 @@ class Loop:
             loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         torch.autograd.backward(loss)
         loss = loss.detach()
-        self._require_finite(loss)
+        value = self._require_finite(loss)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        value = float(loss)
         wrong = int((logits.argmax(dim=1) != labels).sum())
         progress.loss_sum += value * len(labels)
         progress.wrong += wrong
@@ -149,18 +149,20 @@ class Loop:
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.recipe.precision == "bf16" else nullcontext()
 
-    def _require_finite(self, loss: Tensor) -> None:
-        """Stop before an update that would spoil the weights, naming the step and what is not finite."""
+    def _require_finite(self, loss: Tensor) -> float:
+        """The loss; stops before an update that would spoil the weights, naming the step and what is not finite."""
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        if bool(torch.isfinite(loss)) and bool(torch.isfinite(nn.utils.get_total_norm(gradients))):
-            return
-        what = f"the loss is {float(loss)}"
-        if bool(torch.isfinite(loss)):
+        value, norm = torch.stack([loss, nn.utils.get_total_norm(gradients).to(loss.device)]).tolist()
+        if math.isfinite(value) and math.isfinite(norm):
+            return float(value)
+        what = f"the loss is {value}"
+        if math.isfinite(value):
             names = (n for n, p in self.net.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
             what = f"the gradient of {next(names, 'all parameters together')} is not finite"
+        lower = min(0.1, self.recipe.learning_rate / 10)
         raise TrainingError(
             f"step {self.progress.step + 1}: {what}, training stopped before the update. "
-            f"Try: --learning-rate {self.recipe.learning_rate / 10:g}"
+            f"Try: train again with --learning-rate {lower:g}"
         )
 
     def _epoch_is_due(self) -> bool:
@@ -251,20 +253,6 @@ class Loop:
         now = time.monotonic()
         self.progress.seconds += now - self.clock
         self.clock = now
-
-
-@contextmanager
-def _own_random_state(device: torch.device) -> Iterator[None]:
-    """Leave the caller's random numbers as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
-
-
-@contextmanager
-def _numerics(precision: str) -> Iterator[None]:
-    """On a GPU: repeatable convolutions, and TF32 only where the recipe says so. A CPU knows neither."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=precision == "tf32"):
-        yield
 
 
 def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -39,10 +42,22 @@ def prepare(net: str | nn.Module, dataset: Dataset, recipe: Recipe, *, seed: int
         InputError: the net does not take these images or does not answer with these classes.
     """
     dataset = with_holdout(dataset, recipe.holdout)
+    if recipe.batch_size > len(dataset.train):
+        images = len(dataset.train)
+        raise InputError(
+            f"batch_size: must be at most the {images:,} training images, got {recipe.batch_size:,}. Try: {images}"
+        )
     preprocessing = fit_preprocessing(dataset, recipe, net_size(net))
     module = prepare_net(net, dataset, preprocessing, recipe, seed)
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Prepared(module, net_name(net), dataset, preprocessing, recipe, seed, device)
+
+
+@contextmanager
+def own_random_state() -> Iterator[None]:
+    """Leave the caller's random numbers as they were, on the CPU and on every GPU."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield
 
 
 def net_name(net: str | nn.Module) -> str:
@@ -61,6 +76,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: there is no such device here.
     """
+    if name != "auto" and name.partition(":")[0] not in ("cpu", "cuda"):
+        raise InputError(f"device: {name!r} is not known (expected auto, cpu, cuda or cuda:N). Try: --device cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -81,8 +98,10 @@ def with_holdout(dataset: Dataset, share: float) -> Dataset:
     if not share or dataset.val is not None:
         return dataset
     whole, held = dataset.train, round(share * len(dataset.train))
-    if min(held, len(whole) - held) < len(dataset.class_names):
-        raise InputError(f"holdout: {share} of {len(whole)} images leaves a part without all classes. Try: 0.1")
+    fewest = int(np.bincount(whole.labels, minlength=len(dataset.class_names)).min())
+    if min(share, 1 - share) * fewest < 1:
+        enough = max(0.1, 1 / max(fewest, 2))
+        raise InputError(f"holdout: {share} of a class of {fewest} images leaves a part without it. Try: {enough:.2g}")
     train_part, val_part = stratified(whole.labels, (len(whole) - held, held), HOLDOUT_SEED)
     return replace(dataset, train=whole.subset(train_part, "train"), val=whole.subset(val_part, "val"))
 
@@ -106,7 +125,7 @@ def prepare_net(
         InputError: it does not.
     """
     if isinstance(net, str):
-        with torch.random.fork_rng(devices=[]):
+        with own_random_state():
             torch.manual_seed(seed)
             module = catalog.net(net, num_classes=len(dataset.class_names), in_channels=dataset.channels)
     else:
@@ -126,7 +145,7 @@ def _try_out(net: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> 
         raise InputError("net: has no parameters, so there is nothing to train")
     net.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference mode, which lazy layers and modules that cache would carry into training
             logits = net(torch.zeros(shape, device=parameter.device))
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]

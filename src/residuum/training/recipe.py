@@ -7,6 +7,7 @@ not change the result (device, threads, how often to save) is in `Execution`.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from residuum.data.augment import Augmentation, ScaleCropFlip
 from residuum.errors import InputError, unknown
 from residuum.training.schedules import OneCycle, Schedule, WarmUp
+
+MAX_EPOCHS = 10**6
+MAX_THREADS = 4 * (os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Recipe:
         label_smoothing: share of the target spread over all classes.
         zero_init_residual: start every residual branch at zero.
         bn_group: images that each batch normalisation sees; None for the whole batch.
-        precision: `fp32`; `tf32`, which is fp32 on a CPU; or `bf16` by autocast with fp32 weights.
+        precision: `fp32`, or `bf16` by autocast with fp32 weights.
         compile: run through `torch.compile`.
 
     Raises:
@@ -67,22 +71,23 @@ class Recipe:
     label_smoothing: float = 0.0
     zero_init_residual: bool = False
     bn_group: int | None = None
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise InputError(f"recipe: exactly one of steps and epochs is needed, got {self.steps} and {self.epochs}")
-        at_least = {
-            "steps": (self.steps, 1),
-            "batch_size": (self.batch_size, 2),
-            "image_size": (self.image_size, 1),
-            "bn_group": (self.bn_group, 2),
-            "weight_decay": (self.weight_decay, 0),
+        bounds: dict[str, tuple[float | None, float, float]] = {
+            "steps": (self.steps, 1, 10**9),
+            "batch_size": (self.batch_size, 2, 10**6),
+            "image_size": (self.image_size, 1, 2048),
+            "bn_group": (self.bn_group, 2, 10**6),
+            "weight_decay": (self.weight_decay, 0, 10),
         }
-        for name, (value, least) in at_least.items():
-            if value is not None and not value >= least:
-                raise InputError(f"{name}: must be at least {least}, got {value}. Try: {max(least, 1)}")
+        for name, (value, least, most) in bounds.items():
+            if value is not None and not least <= value <= most:
+                near = max(least, 1) if value < max(least, 1) else most
+                raise InputError(f"{name}: must be at least {least} and at most {most:,}, got {value}. Try: {near}")
         for name, share, usual in (
             ("holdout", self.holdout, 0.1),
             ("momentum", self.momentum, 0.9),
@@ -102,14 +107,14 @@ class Recipe:
                 )
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
-        """This recipe with some fields replaced; those given as None stay.
+        """This recipe with some fields replaced.
 
         `steps` and `epochs` replace each other, and random scales keep their proportion to a new `image_size`.
 
         Raises:
-            InputError: a recipe has no such field, or a value is out of its range.
+            InputError: a recipe has no such field, or a value is out of its range or of another type.
         """
-        given = {name: value for name, value in changes.items() if value is not None}
+        given = dict(changes)
         known = [each.name for each in fields(self)]
         for name in given:
             if name not in known:
@@ -117,14 +122,14 @@ class Recipe:
         if "steps" in given:
             given.setdefault("epochs", None)
         elif "epochs" in given:
-            given["steps"] = None
+            given.setdefault("steps", None)
         size, augmentation = given.get("image_size"), self.augmentation
         if size and self.image_size and isinstance(augmentation, ScaleCropFlip) and "augmentation" not in given:
             smallest, largest = (
                 round(s * size / self.image_size) for s in (augmentation.smallest, augmentation.largest)
             )
             given["augmentation"] = replace(augmentation, smallest=smallest, largest=largest)
-        return replace(self, **given)
+        return Recipe.from_json(asdict(self) | given)
 
     def num_steps(self, num_images: int) -> int:
         """Updates in all, on a training set of `num_images`."""
@@ -148,6 +153,8 @@ class Recipe:
             return TypeAdapter(Recipe).validate_python(values)
         except ValidationError as error:
             first = error.errors()[0]
+            if isinstance(own := first.get("ctx", {}).get("error"), InputError):
+                raise own from error
             where = ".".join(str(part) for part in first["loc"])
             raise InputError(f"recipe.{where}: {first['msg']}") from error
 
@@ -174,4 +181,11 @@ class Execution:
         for name in ("threads", "workers", "checkpoint_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InputError(f"{name}: must be at least 1, got {value}. Try: --{name.replace('_', '-')} 1")
+                raise InputError(f"{name}: must be at least 1, got {value}. Try: 1")
+        for name, value in (("threads", self.threads), ("workers", self.workers)):
+            if value is not None and value > MAX_THREADS:
+                raise InputError(
+                    f"{name}: must be at most {MAX_THREADS} on this machine, got {value}. Try: {MAX_THREADS // 4}"
+                )
+        if not self.checkpoint_seconds > 0:
+            raise InputError(f"checkpoint_seconds: must be above 0, got {self.checkpoint_seconds}. Try: 60")

@@ -47,6 +47,7 @@ def train(
 
     Args:
         net: a name of the catalog, or your own `nn.Module`: images `(N, C, H, W)` to logits `(N, number of classes)`.
+            It is trained in place: moved to the device, put in channels-last layout, and left in eval mode.
         data: `digits`, `cifar10`, ..., the path of an image folder, or a Dataset.
         recipe: a Recipe, the name of one, or None for the one that suits the data.
         changes: fields of the recipe to replace, such as `{"epochs": 5}`.
@@ -76,6 +77,8 @@ def train(
         Run.require_free(Path(out))
     dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer)
     recipe = (recipe or default_recipe(dataset, name, size)).changed(changes or {})
+    if recipe.holdout and dataset.val is not None:
+        observer.message(f"note {dataset.name} has a validation split of its own: nothing is held out")
     path = Path(out) if out is not None else _default_path(name, dataset, recipe, seed)
     Run.require_free(path)
     prepared = prepare(net, dataset, recipe, seed=seed, device=device)
@@ -140,11 +143,17 @@ def resume(
     device = choose_device(execution.device)
     threads = torch.get_num_threads()
     with lock_directory(opened.path):
+        if opened.result is not None:  # by a process that held the lock until now
+            return opened
         opened.remove_leftovers()
         config = opened.config
         if config.own_net != (net is not None):
             kind = "your own class: resume(..., net=that class()) in Python" if config.own_net else "residuum resume"
             raise InputError(f"{opened.path}: trains {config.net}. Try: {kind}")
+        if data is None and config.data not in NAMES and not Path(config.data).is_dir():
+            raise InputError(
+                f"{config.data}: the data of this Run is no longer there. Try: put it back, or a link to it"
+            )
         dataset = data or open_data(config.data, config.data_dir, observer)
         _require_same_data(opened, config, dataset)
         recipe = Recipe.from_json(config.recipe)
@@ -159,7 +168,7 @@ def resume(
 
 
 def _fit(loop: Loop) -> None:
-    """Train to the end, then save the Classifier and the final metrics and draw the report."""
+    """Train to the end, draw the report, save the Classifier; the result, which ends the Run, comes last."""
     final = loop.fit()
     run, config = loop.run, loop.run.config
     names = loop.dataset.class_names
@@ -171,7 +180,6 @@ def _fit(loop: Loop) -> None:
         "train": {key: last[f"train_{key}"] for key in ("loss", "error")},
         **{name: each.to_json() | {"per_class": each.per_class(names)} for name, each in final.items()},
     }
-    run.finish(_classifier(loop, config, final, str(result["weights_sha256"])), result)
     write_run_report(
         run.path,
         config=config.model_dump(mode="json"),
@@ -179,6 +187,7 @@ def _fit(loop: Loop) -> None:
         metrics=run.metrics(),
         result=result,
     )
+    run.finish(_classifier(loop, config, final, str(result["weights_sha256"])), result)
 
 
 def _classifier(loop: Loop, config: RunConfig, final: Mapping[str, Metrics], weights_sha256: str) -> Classifier:
