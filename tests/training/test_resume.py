@@ -1,6 +1,4 @@
-"""Resume to the bit: after a crash at every step, after kill -9 at random moments, after signals, with damaged
-files.
-"""
+"""Resume to the bit: after a crash at every step, kill -9 at random moments, signals, and damage to files."""
 
 from __future__ import annotations
 

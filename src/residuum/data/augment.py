@@ -25,8 +25,9 @@ PCA_STD = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class CropFlip:
-    """Pad each side by `pad` zeros (after the mean is subtracted), crop at random to the old size, mirror half of
-    all.
+    """Pad each side by `pad` zeros, crop at random to the old size, mirror half of all.
+
+    The zeros come after the mean is subtracted, as in He et al. 2015, section 4.2.
     """
 
     kind: Literal["crop-flip"] = "crop-flip"

@@ -158,9 +158,7 @@ def _require_all_shards(paths: list[Path]) -> None:
 
 
 def _decode_all(encoded: list[tuple[str, bytes]], on_progress: OnProgress) -> list[Pixels]:
-    """Decode many small images; threads take them by the hundred, since handing them out singly costs more than
-    decoding.
-    """
+    """Decode many small images, handed to threads by the hundred: singly, the handing out costs more than decoding."""
     pieces = [encoded[start : start + DECODED_AT_ONCE] for start in range(0, len(encoded), DECODED_AT_ONCE)]
     images: list[Pixels] = []
     with ThreadPoolExecutor() as pool:

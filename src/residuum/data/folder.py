@@ -263,7 +263,6 @@ def _format(path: Path) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as text that any terminal and JSON file can hold: undecodable bytes and control characters as
-    escapes."""
+    """A file name as text that any terminal and JSON file can hold, odd bytes and control characters escaped."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -1,5 +1,6 @@
-"""MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017): 60,000 training and 10,000 test images of 28x28 in grey, idx
-files.
+"""MNIST (LeCun 1998) and Fashion-MNIST (Xiao 2017): 60,000 training and 10,000 test images of 28x28 in grey.
+
+Both come as idx files: a header of big-endian integers (magic number, sizes), then the values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Several trainings as one plan: what is done already is reused, what was interrupted goes on, what fails is
-recorded.
-"""
+"""Several trainings as one plan: finished ones are reused, interrupted ones go on, failed ones are recorded."""
 
 from __future__ import annotations
 

@@ -6,13 +6,13 @@ He, Zhang, Ren, Sun 2016, "Identity Mappings in Deep Residual Networks" (arXiv 1
 A block computes y = F(x) + shortcut(x). `block.residual(x)` is F; `block.downsample` is the shortcut where it is not
 the identity. The plain network is the same stack with no shortcut at all.
 
-    net              blocks        parameters        MACs   input
-    resnet18         2-2-2-2       11,689,512       1.81 G  3x224x224
-    resnet50         3-4-6-3       25,557,032       4.09 G  stride on the 3x3 ("v1.5", what torch users mean)
-    resnet50_v1      3-4-6-3       25,557,032       3.86 G  stride on the first 1x1, as published
-    resnet20         3-3-3            269,722      40.55 M  3x32x32
-    resnet1202       200-200-200   19,421,274       2.83 G
-    preact_resnet164 18-18-18       1,703,258     244.50 M  3x32x32, bottleneck, 9n + 2 layers
+    net              blocks        parameters        MACs  input      remark
+    resnet18         2-2-2-2       11,689,512      1.81 G  3x224x224
+    resnet50         3-4-6-3       25,557,032      4.09 G  3x224x224  stride on the 3x3 ("v1.5")
+    resnet50_v1      3-4-6-3       25,557,032      3.86 G  3x224x224  stride on the first 1x1, as published
+    resnet20         3-3-3            269,722     40.55 M  3x32x32
+    resnet1202       200-200-200   19,421,274      2.83 G  3x32x32
+    preact_resnet164 18-18-18       1,703,258    244.50 M  3x32x32    bottleneck
 
 Names of parameters and submodules are torchvision's (`layer1.0.conv1`, `layer1.0.downsample.0`, `fc`), so weights
 in circulation load without conversion.
@@ -156,9 +156,9 @@ class Bottleneck(PostActivation):
 class PreActivation(nn.Module):
     """F(relu(bn(x))) + shortcut(x), He et al. 2016, Figure 1(b). Subclasses define F.
 
-    The first block of the net follows the stem's own BN and ReLU, so it has none (2016, appendix: the
-    first activation is taken right after the first convolution). The first block of each stage shares its activation
-    between branch and shortcut, as the authors' released code does; all others keep the shortcut a clean identity.
+    The first block of the net follows the stem's own BN and ReLU, so it has none (2016, appendix: the first activation
+    is taken right after the first convolution). The first block of each stage shares its activation between branch and
+    shortcut, as the authors' released code does; all others keep the shortcut a clean identity.
     """
 
     downsample: nn.Module | None
@@ -343,8 +343,9 @@ def imagenet(*blocks: int, block: Literal["basic", "bottleneck"], **changes: obj
 
 
 def cifar(depth: int, *, block: Literal["basic", "bottleneck"] = "basic", **changes: object) -> Variant:
-    """A CIFAR variant of `depth` weighted layers: 6n + 2 with basic blocks (He et al. 2015, section 4.2), 9n + 2 with
-    bottlenecks (He et al. 2016, section 4). Option A, but B with bottlenecks.
+    """A CIFAR variant of `depth` weighted layers, option A, or B with bottlenecks.
+
+    With basic blocks the depth is 6n + 2 (He et al. 2015, section 4.2), with bottlenecks 9n + 2 (He et al. 2016).
 
     Raises:
         InputError: no n gives this depth.

@@ -72,11 +72,11 @@ def _styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
 def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = "test") -> Drawing:
     """Training (thin) and test (bold) error over iterations, as in He et al. 2015, Figure 6.
 
+    Lines are means over seeds, bands one standard deviation to either side. All panels share their axes.
+
     Args:
         panels: arms by the title of their panel.
         test_name: what the bold lines are.
-
-    Lines are means over seeds, bands one standard deviation to either side. All panels share their axes.
     """
     figure, axes = _figure(len(panels))
     for axis, (title, arms) in zip(axes, panels.items(), strict=True):
@@ -154,9 +154,7 @@ def _line(axis: Axes, curve: Curve, colour: str, *, width: float, style: str, gi
 
 
 def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
-    """Upper end of the error axis: the whole range where an arm ends high, else twice the end, as in the paper's
-    figure.
-    """
+    """Upper end of the error axis: the whole range where an arm ends high, else twice the end, as the paper has it."""
     ends = [arm.train.values[:, -1].max() for arms in panels.values() for arm in arms]
     return MAX_SHOWN_ERROR if max(ends) > 25 else max(20.0, 2.0 * float(max(ends)))
 

@@ -34,10 +34,10 @@ class OneCycle:
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Multiply by `factor` when the validation error has not fallen for `patience` epochs (He et al. 2015, section
-    3.4).
+    """Multiply by `factor` when the validation error has not fallen for `patience` epochs.
 
-    The paper does not say how it saw a plateau; here a fall counts if it is more than `threshold` (a share of images).
+    He et al. 2015, section 3.4, do not say how they saw a plateau; here a fall counts if it is more than `threshold`,
+    a share of images.
     """
 
     patience: int = 5
