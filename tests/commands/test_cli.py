@@ -128,6 +128,7 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
             [*train, "digits", "--epochs", "abc"],
             "--epochs: cannot be 'abc'. Try: residuum train",
         ),
+        "epochs below 0": ([*train, "digits", "--epochs", "-1"], "Try: --epochs 30"),
         "both lengths": ([*train, "digits", "--epochs", "1", "--max-steps", "2"], "exclude each other"),
         "batch of more than all": ([*train, "digits", "--batch-size", "5000"], "at most the 1,297 training images"),
         "directory for digits": ([*train, "digits", "--data-dir", "empty"], "means nothing for digits"),

@@ -6,8 +6,8 @@ not change the result (device, threads, how often to save) is in `Execution`.
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
@@ -100,11 +100,12 @@ class Recipe:
                 f"batch_size: must be a multiple of the recipe's bn_group {self.bn_group}, got {self.batch_size}. "
                 f"Try: {max(1, round(self.batch_size / self.bn_group)) * self.bn_group}"
             )
-        for name, positive in {"epochs": self.epochs, "learning_rate": self.learning_rate}.items():
-            if positive is not None and not (positive > 0 and math.isfinite(positive)):
-                raise InputError(
-                    f"{name}: must be above 0, got {positive}. Try: {name} {1 if name == 'epochs' else 0.1}"
-                )
+        for name, positive, most, usual in (
+            ("epochs", self.epochs, MAX_EPOCHS, 30),
+            ("learning_rate", self.learning_rate, sys.float_info.max, 0.1),
+        ):
+            if positive is not None and not 0 < positive <= most:
+                raise InputError(f"{name}: must be above 0, got {positive} (at most {most:g}). Try: {usual}")
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
         """This recipe with some fields replaced.
@@ -124,7 +125,12 @@ class Recipe:
         elif "epochs" in given:
             given.setdefault("steps", None)
         size, augmentation = given.get("image_size"), self.augmentation
-        if size and self.image_size and isinstance(augmentation, ScaleCropFlip) and "augmentation" not in given:
+        if (
+            isinstance(size, int)
+            and self.image_size
+            and isinstance(augmentation, ScaleCropFlip)
+            and "augmentation" not in given
+        ):
             smallest, largest = (
                 round(s * size / self.image_size) for s in (augmentation.smallest, augmentation.largest)
             )
