@@ -58,11 +58,11 @@ def untrained(name: str) -> Classifier:
         net=catalog.net(name).eval(),
         net_name=name,
         preprocessing=Preprocessing(
-            channels=3,
+            channels=entry.in_channels,
             resize=round(size * 256 / 224) if size >= 64 else size,
             crop=(size, size),
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
+            mean=(0.5,) * entry.in_channels,
+            std=(0.25,) * entry.in_channels,
         ),
         class_names=tuple(f"class {index}" for index in range(entry.num_classes)),
         card={"weights": "untrained"},
@@ -70,7 +70,7 @@ def untrained(name: str) -> Classifier:
 
 
 def build(
-    name: str, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int = 3
+    name: str, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int | None = None
 ) -> nn.Module:
     """A net of the catalog, untrained or with the weights of a file.
 
@@ -79,7 +79,7 @@ def build(
         weights: None for untrained, or the path of a weight file: safetensors, or what `torch.save` wrote of a state
             dict.
         num_classes: outputs; that of the paper by default.
-        in_channels: channels of the image.
+        in_channels: channels of the image; that of the paper by default.
 
     Raises:
         InputError: no such net, or the file cannot be read or does not fit.
@@ -94,7 +94,7 @@ class NetBuilder(Protocol):
     """A net of the catalog as a function."""
 
     def __call__(
-        self, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int = 3
+        self, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int | None = None
     ) -> nn.Module:
         """The net, untrained or with the weights of a file; see `build`."""
 
@@ -103,7 +103,7 @@ def builder(name: str) -> NetBuilder:
     """The function `residuum.<name>`."""
 
     def build_net(
-        *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int = 3
+        *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int | None = None
     ) -> nn.Module:
         return build(name, weights=weights, num_classes=num_classes, in_channels=in_channels)
 

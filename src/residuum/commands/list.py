@@ -36,7 +36,7 @@ class List:
                 entry.name,
                 f"{entry.parameters:,}",
                 f"{entry.macs:,}",
-                f"3x{entry.input_size}x{entry.input_size}",
+                "x".join(map(str, entry.input_shape)),
                 entry.published.error,
                 entry.published.source,
             ]

@@ -275,8 +275,7 @@ def _nets(shallow: int, deep: int) -> list[str]:
         if net not in catalog.CATALOG:
             known = [name.removeprefix("plain") for name in catalog.CATALOG if name.startswith("plain")]
             raise InputError(f"depths: there is no {net} (expected two of {', '.join(known)}). Try: --depths 20 56")
-    stems = {catalog.entry(net).variant.stem for net in nets}
-    if len(stems) > 1:
+    if len({catalog.entry(net).input_shape for net in nets}) > 1:
         raise InputError(f"depths: {shallow} and {deep} are of two families (CIFAR and ImageNet). Try: --depths 20 56")
     if shallow >= deep:
         better = f"{deep} {shallow}" if shallow > deep else "20 56"

@@ -9,11 +9,13 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
 from residuum.errors import unknown
-from residuum.nets.resnet import ResNet, Variant, cifar, imagenet
+from residuum.nets.layers import Shape
+from residuum.nets.resnet import Variant, cifar, imagenet
 
 HE2015 = "He et al. 2015"
 HE2016 = "He et al. 2016"
@@ -36,6 +38,21 @@ class Published:
     error: str = ""
 
 
+class Design(Protocol):
+    """What the variants of every family know of themselves; see for example `residuum.nets.resnet.Variant`."""
+
+    @property
+    def input_shape(self) -> Shape:
+        """Channels, height and width of the images the net was published for."""
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the published net."""
+
+    def build(self, *, num_classes: int, in_channels: int) -> nn.Module:
+        """The untrained net."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One net of the catalog.
@@ -43,33 +60,47 @@ class Entry:
     Attributes:
         name: what commands and `residuum.net` call it.
         variant: what tells it from others of its family.
-        parameters: exact number of trainable values, at `num_classes` and three input channels.
-        macs: exact multiply-adds of convolutions and linear layers for one `input_size` square image.
+        parameters: exact number of trainable values, at `num_classes` and `in_channels`.
+        macs: exact multiply-adds of convolutions and linear layers for one image of `input_shape`, in evaluation.
         published: what its paper prints.
         note: why ours differs, or what to know before choosing it.
+        twin: the net to compare it with layer by layer.
     """
 
     name: str
-    variant: Variant
+    variant: Design
     parameters: int
     macs: int
     published: Published
     note: str = ""
+    twin: str = ""
+
+    @property
+    def input_shape(self) -> Shape:
+        """Channels, height and width of the images it is made for."""
+        return self.variant.input_shape
 
     @property
     def input_size(self) -> int:
-        """Side of the images it is made for, in pixels."""
-        return 32 if self.variant.stem == "cifar" else 224
+        """Side of the square images it is made for, in pixels."""
+        return self.variant.input_shape[-1]
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images it is made for: 3 for colour, 1 for grey."""
+        return self.variant.input_shape[0]
 
     @property
     def num_classes(self) -> int:
         """Outputs of the published net."""
-        return 10 if self.variant.stem == "cifar" else 1000
+        return self.variant.num_classes
 
-    def build(self, *, num_classes: int | None = None, in_channels: int = 3) -> nn.Module:
-        """The untrained net; `num_classes` defaults to that of its paper."""
-        classes = self.num_classes if num_classes is None else num_classes
-        return ResNet(self.variant, num_classes=classes, in_channels=in_channels)
+    def build(self, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
+        """The untrained net; what is not given is as in its paper."""
+        return self.variant.build(
+            num_classes=self.num_classes if num_classes is None else num_classes,
+            in_channels=self.in_channels if in_channels is None else in_channels,
+        )
 
 
 def _imagenet(macs: str, error: str, table: str = "Table 1, Table 3 (10-crop top-1)") -> Published:
@@ -167,13 +198,13 @@ def matching(pattern: str) -> Sequence[Entry]:
     return [each for each in ENTRIES if pattern in each.name or fnmatch.fnmatch(each.name, pattern)]
 
 
-def net(name: str, *, num_classes: int | None = None, in_channels: int = 3) -> nn.Module:
+def net(name: str, *, num_classes: int | None = None, in_channels: int | None = None) -> nn.Module:
     """Build an untrained net of the catalog.
 
     Args:
         name: `resnet50`, `plain56`, `preact_resnet164`, ...; `residuum list` shows them all.
         num_classes: outputs; that of the paper by default (1000 for ImageNet nets, 10 for CIFAR nets).
-        in_channels: channels of the image, 3 for colour.
+        in_channels: channels of the image; that of the paper by default (1 for LeNet-5, 3 for all others).
 
     Returns:
         A plain `torch.nn.Module`: images `(N, in_channels, H, W)` to logits `(N, num_classes)`.

@@ -1,13 +1,41 @@
-"""What several families share: initialisation, parameter-free shortcuts, batch normalisation over part of a batch.
+"""What several families share: checks, initialisation, parameter-free shortcuts, normalisation over part of a batch.
 
 Shapes are written N C H W: images, channels, height, width.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from residuum.errors import InputError
+
+Shape = tuple[int, int, int]  # of one image: channels, height, width
+
+
+def require_sizes(num_classes: int, in_channels: int) -> None:
+    """Refuse a net without outputs or without inputs.
+
+    Raises:
+        InputError: `num_classes` or `in_channels` is below 1.
+    """
+    for name, value, usual in (("num_classes", num_classes, 10), ("in_channels", in_channels, 3)):
+        if value < 1:
+            raise InputError(f"{name}: must be at least 1, got {value}. Try: {name}={usual}")
+
+
+class WithAuxiliary(NamedTuple):
+    """What a net with auxiliary heads answers in training: each head is trained as well, with a share of the loss.
+
+    In evaluation such a net answers with its logits alone, as every net does.
+    """
+
+    logits: Tensor
+    auxiliary: tuple[Tensor, ...]
+    weight: float
 
 
 class PadShortcut(nn.Module):

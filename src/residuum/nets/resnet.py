@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
-from residuum.nets.layers import PadShortcut, initialise_he
+from residuum.nets.layers import PadShortcut, Shape, initialise_he, require_sizes
 
 ShortcutName = Literal["pad", "project", "project_all", "none"]
 
@@ -66,6 +66,17 @@ class Variant:
     @property
     def expansion(self) -> int:
         return 4 if self.block == "bottleneck" else 1
+
+    @property
+    def input_shape(self) -> Shape:
+        return (3, 32, 32) if self.stem == "cifar" else (3, 224, 224)
+
+    @property
+    def num_classes(self) -> int:
+        return 10 if self.stem == "cifar" else 1000
+
+    def build(self, *, num_classes: int, in_channels: int) -> ResNet:
+        return ResNet(self, num_classes=num_classes, in_channels=in_channels)
 
 
 def conv(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> nn.Conv2d:
@@ -246,11 +257,7 @@ class ResNet(nn.Module):
 
     def __init__(self, variant: Variant, *, num_classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__()
-        for name, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-            if value < 1:
-                raise InputError(
-                    f"{name}: must be at least 1, got {value}. Try: {name}={3 if name == 'in_channels' else 10}"
-                )
+        require_sizes(num_classes, in_channels)
         self.variant, self.num_classes, self.in_channels = variant, num_classes, in_channels
         first_width = variant.widths[0]
         kernel, stride = (7, 2) if variant.stem == "imagenet" else (3, 1)

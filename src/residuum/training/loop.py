@@ -23,6 +23,7 @@ from residuum.data.batches import TrainingBatches
 from residuum.data.source import Split
 from residuum.errors import Interrupted, TrainingError
 from residuum.evaluation import Metrics, evaluate, repeatable
+from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
 from residuum.training.checkpoint import Progress, circumstances, pack, saved_threads, unpack
 from residuum.training.observer import Observer
@@ -131,8 +132,7 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = progress.learning_rate
         with self._autocast():
-            logits = self.forward(images)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            logits, loss = loss_of(self.forward(images), labels, recipe.label_smoothing)
         torch.autograd.backward(loss)
         loss = loss.detach()
         value = self._require_finite(loss)
@@ -255,7 +255,16 @@ class Loop:
         self.clock = now
 
 
-def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor]:
+def loss_of(answer: Tensor | WithAuxiliary, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    """Logits and mean cross-entropy; auxiliary heads add theirs with the weight the net gives them."""
+    logits, others, weight = answer if isinstance(answer, WithAuxiliary) else (answer, (), 0.0)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+    for each in others:
+        loss = loss + weight * functional.cross_entropy(each.float(), labels, label_smoothing=label_smoothing)
+    return logits, loss
+
+
+def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor | WithAuxiliary]:
     """`net` through `torch.compile`, or as it is where no C++ compiler is found to do it with."""
     if shutil.which(os.environ.get("CXX", "g++")) is None and shutil.which("clang++") is None:
         observer.message("no C++ compiler was found: training without torch.compile")
