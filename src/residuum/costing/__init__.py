@@ -1,0 +1,1 @@
+"""What a net costs before it runs: shapes, parameters, multiply-adds, receptive field."""
