@@ -20,6 +20,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from residuum.classifier import Classifier, Prediction
+    from residuum.costing.cost import Cost
+    from residuum.costing.count import cost
     from residuum.data.open import open_dataset
     from residuum.data.preprocess import Preprocessing
     from residuum.data.source import Dataset
@@ -34,6 +36,24 @@ if TYPE_CHECKING:
     from residuum.training.recipes import recipe
     from residuum.training.start import resume, train
 
+    lenet5: NetBuilder
+    lenet5_1998: NetBuilder
+    alexnet: NetBuilder
+    alexnet_2012: NetBuilder
+    alexnet_2012_merged: NetBuilder
+    zfnet: NetBuilder
+    zfnet_512: NetBuilder
+    vgg11: NetBuilder
+    vgg13: NetBuilder
+    vgg16: NetBuilder
+    vgg19: NetBuilder
+    vgg11_bn: NetBuilder
+    vgg13_bn: NetBuilder
+    vgg16_bn: NetBuilder
+    vgg19_bn: NetBuilder
+    vgg16_gap: NetBuilder
+    googlenet: NetBuilder
+    googlenet_bn: NetBuilder
     resnet18: NetBuilder
     resnet34: NetBuilder
     resnet50: NetBuilder
@@ -67,9 +87,25 @@ if TYPE_CHECKING:
     preact_resnet110: NetBuilder
     preact_resnet164: NetBuilder
     preact_resnet1001: NetBuilder
+    resnext50_32x4d: NetBuilder
+    resnext101_32x8d: NetBuilder
+    wide_resnet50_2: NetBuilder
+    wide_resnet101_2: NetBuilder
+    se_resnet50: NetBuilder
+    resnetd50: NetBuilder
+    wrn16_1: NetBuilder
+    wrn16_2: NetBuilder
+    wrn16_4: NetBuilder
+    wrn16_8: NetBuilder
+    wrn22_8: NetBuilder
+    wrn28_10: NetBuilder
+    wrn40_1: NetBuilder
+    wrn40_2: NetBuilder
+    wrn40_4: NetBuilder
 
 _HOMES = {
     "Classifier": "residuum.classifier",
+    "Cost": "residuum.costing.cost",
     "Dataset": "residuum.data.source",
     "Execution": "residuum.training.recipe",
     "Finding": "residuum.records.finding",
@@ -80,6 +116,7 @@ _HOMES = {
     "ResiduumError": "residuum.errors",
     "Run": "residuum.run",
     "Verdict": "residuum.records.finding",
+    "cost": "residuum.costing.count",
     "import_weights": "residuum.references",
     "load": "residuum.references",
     "net": "residuum.nets.catalog",
@@ -92,6 +129,7 @@ _HOMES = {
 
 __all__ = [
     "Classifier",
+    "Cost",
     "Dataset",
     "Execution",
     "Finding",
@@ -103,6 +141,7 @@ __all__ = [
     "Run",
     "Verdict",
     "__version__",
+    "cost",
     "import_weights",
     "load",
     "net",

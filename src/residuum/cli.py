@@ -14,18 +14,21 @@ from typing import Annotated, Protocol
 import tyro
 
 from residuum import __version__
+from residuum.commands.compare import Compare
+from residuum.commands.conv import Conv
 from residuum.commands.evaluate import Evaluate, Predict
 from residuum.commands.list import List
 from residuum.commands.reproduce import Report, Reproduce
+from residuum.commands.summary import Summary
 from residuum.commands.train import Resume, Train
 from residuum.errors import InputError, ResiduumError, unknown
 
 DESCRIPTION = (
-    "The residual-network workbench: build, train, prove, use. --debug shows tracebacks, --version the version."
+    "The residual-network workbench: build, count, train, prove, use. --debug shows tracebacks, --version the version."
 )
 
 
-NAMES = ("list", "train", "resume", "evaluate", "predict", "reproduce", "report")
+NAMES = ("list", "summary", "compare", "conv", "train", "resume", "evaluate", "predict", "reproduce", "report")
 
 
 class Command(Protocol):
@@ -36,6 +39,9 @@ class Command(Protocol):
 
 Commands = (
     Annotated[List, tyro.conf.subcommand("list")]
+    | Annotated[Summary, tyro.conf.subcommand("summary")]
+    | Annotated[Compare, tyro.conf.subcommand("compare")]
+    | Annotated[Conv, tyro.conf.subcommand("conv")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import nn
 
 from residuum.classifier import Classifier
@@ -138,4 +140,37 @@ def import_weights(
         preprocessing=preprocessing,
         class_names=tuple(class_names),
         card=card,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """The net a model reference stands for, for counting and drawing.
+
+    Attributes:
+        net: on the meta device where it is one of the catalog.
+        input_shape: channels, height and width of the images it is made for.
+        entry: its line of the catalog, where it has one.
+    """
+
+    net: nn.Module
+    input_shape: tuple[int, int, int]
+    entry: catalog.Entry | None
+
+
+def skeleton(reference: str | Path) -> Skeleton:
+    """The net of a model reference; one of the catalog is built without allocating its weights.
+
+    Raises:
+        InputError: as `load`.
+    """
+    name = str(reference)
+    if name in catalog.CATALOG and not os.path.isdir(reference):
+        entry = catalog.entry(name)
+        with torch.device("meta"):
+            return Skeleton(entry.build(), entry.input_shape, entry)
+    classifier = load(reference)
+    preprocessing = classifier.preprocessing
+    return Skeleton(
+        classifier.net, (preprocessing.channels, *preprocessing.crop), catalog.CATALOG.get(classifier.net_name)
     )

@@ -13,7 +13,7 @@ from residuum.experiments import degradation as module
 from residuum.experiments.claims import reproduce
 from residuum.experiments.degradation import Budget, conclude
 from residuum.experiments.plan import Executed, SilentPlan
-from residuum.nets import resnet
+from residuum.nets import blocks
 from residuum.records.finding import Verdict
 from residuum.run import Run
 from residuum.training.recipes import digits
@@ -119,7 +119,7 @@ def test_cut_shortcuts_make_the_residual_net_degrade_like_the_plain_one(
     """Sabotage: with its shortcuts cut the residual net is the plain one, bit for bit, and the cure cannot hold."""
     brief = Budget(lambda net: replace(digits(), epochs=None, steps=3, batch_size=16), "3 updates")
     monkeypatch.setitem(module.BUDGETS, "grey", {"quick": brief})
-    monkeypatch.setattr(resnet, "shortcut", lambda place, variant: None)
+    monkeypatch.setattr(blocks, "shortcut", lambda place, variant: None)
     finding = reproduce("degradation", "digits", seeds=2, depths=(20, 32), out=tmp_path / "d")
     arms = {arm.name: arm.measured["training error"].values for arm in finding.arms}
     assert arms["plain20"] == arms["resnet20"]

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import io
 import xml.etree.ElementTree as ElementTree
+from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from residuum.report.figures import ArmCurves, Curve, Drawing, confusion, error_curves, lines
+from residuum.report.figures import (
+    ArmCurves,
+    Curve,
+    Drawing,
+    Point,
+    accuracy_against_macs,
+    confusion,
+    error_curves,
+    lines,
+)
+from residuum.report.labels import Disc, Rectangle, label_places
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -100,3 +113,57 @@ def test_a_large_confusion_matrix_has_no_numbers() -> None:
 
 def test_class_names_in_korean() -> None:
     check(confusion(np.eye(2, dtype=np.int64), ("개", "고양이")))
+
+
+def point(name: str, at: int = 0, protocol: str = "CIFAR-10 test error %") -> Point:
+    return Point(
+        name=name, macs=40_551_040 * (at + 1), parameters=269_722 * (at + 1), error=8.75 - at, protocol=protocol
+    )
+
+
+def test_error_against_macs() -> None:
+    points = [point("resnet20"), point("resnet56", 2), point("vgg16", 3, "ImageNet top-1 error %")]
+    drawing = accuracy_against_macs(points)
+    check(drawing)
+    shown = texts(drawing)
+    assert {"resnet20", "resnet56", "vgg16", "CIFAR-10 test error %", "ImageNet top-1 error %"} <= set(shown)
+    assert shown.count("published error (%)") == 2, "one panel for each protocol"
+    assert "1 M parameters" in shown, "a size to compare with"
+
+
+@pytest.mark.parametrize("count", [1, 2, 25])
+def test_error_against_macs_of_one_and_many_nets(count: int) -> None:
+    check(accuracy_against_macs([point(f"net{at}", at % 7) for at in range(count)]))
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "a & b", "$\\bad{$", "_private", "고양이"])
+def test_any_net_can_be_drawn_against_macs(name: str) -> None:
+    drawing = accuracy_against_macs([point(name, protocol=name)])
+    check(drawing)
+    assert texts(drawing).count(name) == 2
+
+
+def test_error_against_macs_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="points"):
+        accuracy_against_macs([])
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(50, 350), st.floats(50, 250), st.floats(1, 15)), max_size=12))
+def test_labels_neither_cover_each_other_nor_leave_the_panel(discs: list[tuple[float, float, float]]) -> None:
+    drawn = [Disc(x, y, radius, 50, 10) for x, y, radius in discs]
+    bounds = Rectangle(0, 0, 400, 300)
+    places = label_places(drawn, bounds)
+    assert len(places) == len(drawn)
+    for place in places:
+        assert place.overlap(bounds) == pytest.approx(place.area)
+        assert place.area == pytest.approx(500)
+    for one, other in combinations(places, 2):
+        assert one.overlap(other) < 0.01
+
+
+def test_a_label_stands_at_the_right_of_a_disc_that_is_alone() -> None:
+    (place,) = label_places([Disc(100, 100, 10, 50, 10)], Rectangle(0, 0, 400, 300))
+    assert (place.left, place.low) == pytest.approx((113, 95))
+    (place,) = label_places([Disc(380, 100, 10, 50, 10)], Rectangle(0, 0, 400, 300))
+    assert place.right == pytest.approx(367), "at the left where the panel ends"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
+import torch
 
 from residuum.data.augment import CropFlip, ScaleCropFlip
 from residuum.errors import InputError
+from residuum.nets.catalog import CATALOG
 from residuum.training.recipe import Execution, Recipe
-from residuum.training.recipes import RECIPES, default_recipe, folder, paper_cifar, paper_imagenet, recipe
+from residuum.training.recipes import ENLARGED, RECIPES, default_recipe, folder, paper_cifar, paper_imagenet, recipe
 from residuum.training.schedules import OneCycle, Plateau, StepDecay
 
 
@@ -50,6 +52,32 @@ def test_digits_is_thirty_epochs_of_one_cycle() -> None:
     assert (got.epochs, got.batch_size, got.learning_rate, got.momentum) == (30, 128, 0.1, 0.9)
     assert got.schedule == OneCycle()
     assert got.num_steps(1297) == 304
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_nets_without_batch_normalisation_get_a_tenth_of_the_rate(name: str, digits_data) -> None:  # type: ignore[no-untyped-def]
+    entry = CATALOG[name]
+    with torch.device("meta"):
+        normalised = any(isinstance(module, torch.nn.BatchNorm2d) for module in entry.build().modules())
+    photographs = replace(digits_data, image_size=None)
+    for usual, got in (
+        (0.1, recipe("digits", name)),
+        (0.1, default_recipe(digits_data, name, entry.input_size)),
+        (0.05, recipe("folder", name)),
+        (0.05, default_recipe(photographs, name, entry.input_size)),
+    ):
+        assert got.learning_rate == pytest.approx(usual if normalised else usual / 10)
+    assert recipe("paper_cifar", name).learning_rate == 0.1
+
+
+@pytest.mark.parametrize("name", ENLARGED)
+def test_small_images_are_enlarged_for_nets_that_need_it(name: str, digits_data) -> None:  # type: ignore[no-untyped-def]
+    size = default_recipe(digits_data, name, 224).image_size
+    with torch.device("meta"):
+        model = CATALOG[name].build(num_classes=10, in_channels=1).eval()
+        assert model(torch.empty(1, 1, size, size)).shape == (1, 10)
+        with pytest.raises(InputError, match="too few"):
+            model(torch.empty(1, 1, 8, 8))
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -123,9 +124,13 @@ class Cost:
 
     @property
     def receptive_field(self) -> tuple[int, ...] | None:
-        """Of the last convolution, in pixels along each axis."""
-        fields = [layer.receptive_field for layer in self.layers if layer.group == CONVOLUTION and layer.calls]
-        return fields[-1] if fields else None
+        """Of the last convolution, in pixels along each axis; of the one that sees most where several end the net."""
+        convolutions = [layer for layer in self.layers if layer.group == CONVOLUTION and layer.calls]
+        fields = [layer.receptive_field for layer in convolutions]
+        if not fields or fields[-1] is None:
+            return None
+        same_map = [seen for seen in fields if seen is not None and len(seen) == len(fields[-1])]
+        return max(same_map, key=math.prod)
 
     def stages(self) -> tuple[Share, ...]:
         """Totals by size of map, in order; layers that have lost all positions at the end are the head."""

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from residuum.costing.cost import INPUT, Cost, Layer
 from residuum.costing.field import Field
-from residuum.costing.limits import ERRORS, explained, require_images
+from residuum.costing.limits import ERRORS, explained, require_input, require_module, require_place
 from residuum.costing.memory import Memory, Twin, forward_memory, training_step
 from residuum.costing.operators import CONVOLUTION, LINEAR, NORMALISATION, OTHER, POOLING
 from residuum.costing.trace import IMAGE, Call, Operation, Trace, Tracer
+from residuum.errors import InputError
 
 
 def cost(
@@ -29,20 +30,36 @@ def cost(
 
     Args:
         module: any `nn.Module` that runs on meta tensors; its own device does not matter.
-        input_size: channels, height and width of one image; or example tensors, where the module takes several inputs
-            or other than floating-point ones. Only their shape and type count.
+        input_size: channels, height and width of one image; or example tensors with their batch, where the module takes
+            several inputs or other than floating-point ones. Their shape and type count, on `cpu` their values as well.
+            Of floating-point ones, dimensions from the third on are the axes of receptive fields.
         batch: images at once, where `input_size` is a size.
         device: `meta`, or `cpu` for a module that needs real values to run: it is then really run, on random ones.
         training: work out the memory of a training step as well.
 
     Raises:
-        InputError: the module cannot take this input; the message names the layer and the smallest size that works.
+        InputError: the module cannot take this input; the message names the layer and an input that works.
     """
-    place = torch.device(device)
-    twin = Twin(module, place)
+    require_place(device)
+    require_input(input_size, batch)
+    require_module(module)
+    module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped
+    with torch.random.fork_rng(devices=[]):  # dropout draws numbers, on the meta device too
+        return _counted(module, input_size, batch, torch.device(device), training=training)
+
+
+def _counted(
+    module: nn.Module,
+    input_size: Sequence[int] | Tensor | Sequence[Tensor],
+    batch: int,
+    device: torch.device,
+    *,
+    training: bool,
+) -> Cost:
+    twin = Twin(module, device)
     inputs = _inputs(twin, input_size, batch)
-    require_images(twin, inputs)
-    tracer = Tracer({name: twin.parameters[name] for name, _ in module.named_parameters()}, place)
+    parameters = {name: twin.parameters[name] for name, _ in module.named_parameters()}
+    tracer = Tracer(parameters, twin.weights(), device)
     for each in inputs:
         tracer.image(each)
     try:
@@ -50,7 +67,7 @@ def cost(
             twin.run(inputs)
     except ERRORS as error:
         raise explained(error, twin, inputs, tracer.where()) from error
-    memory = forward_memory(twin, inputs, tracer.memory.peak, tracer.memory.peak_at)
+    memory = forward_memory(twin, inputs, tracer.memory)
     if training:
         memory = _with_training(memory, twin, inputs)
     own = {id(each): each for each in module.parameters()}.values()
@@ -67,15 +84,18 @@ def cost(
 
 
 def _inputs(twin: Twin, given: Sequence[int] | Tensor | Sequence[Tensor], batch: int) -> list[Tensor]:
-    """The input on the device of the trace: of the type of the weights where only a size was given."""
+    """The input on the device of the trace: copies, or of the type of the weights where only a size was given."""
     if isinstance(given, Tensor):
         given = [given]
     if all(isinstance(each, Tensor) for each in given):
-        return [each.to(twin.device) for each in given]  # type: ignore[union-attr]
+        return [each.detach().to(twin.device, copy=True) for each in given]  # type: ignore[union-attr]
     types = [each.dtype for each in twin.parameters.values() if each.is_floating_point()]
     generator = torch.Generator().manual_seed(0) if twin.device.type != "meta" else None
     shape = (batch, *given)
-    return [torch.rand(shape, generator=generator, device=twin.device, dtype=types[0] if types else None)]
+    try:
+        return [torch.rand(shape, generator=generator, device=twin.device, dtype=types[0] if types else None)]
+    except RuntimeError as error:
+        raise InputError(f"input: {shape} holds more values than can be counted. Try: (3, 224, 224)") from error
 
 
 def _with_training(memory: Memory, twin: Twin, inputs: Sequence[Tensor]) -> Memory:
@@ -90,6 +110,7 @@ def _with_training(memory: Memory, twin: Twin, inputs: Sequence[Tensor]) -> Memo
         optimizer_state=step.optimizer_state,
         training_peak=memory.parameters + memory.buffers + step.peak,
         training_peak_at=step.peak_at,
+        training_process=step.process,
     )
 
 
@@ -157,7 +178,7 @@ def _is_layer(call: Call) -> bool:
     module = call.module
     if isinstance(module, nn.MultiheadAttention):
         return True
-    if next(module.children(), None) is not None:
+    if any(name != "parametrizations" for name, _ in module.named_children()):
         return False
     of_torch = any(
         base.__module__.startswith("torch.nn.modules") and base is not nn.Module for base in type(module).__mro__

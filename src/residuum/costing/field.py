@@ -6,7 +6,11 @@ Along one axis of the image the value at position i of a map sees the pixels fro
     jump' = jump * s,  low' = low - jump * p,  high' = high + jump * (d * (k - 1) - p)
 
 and where two branches meet, the wider of both ends counts. Where positions are lost (global pooling, a linear layer, a
-squeeze-and-excitation gate) the window spans all positions there were. Fractions appear with upsampling.
+squeeze-and-excitation gate) the window spans all positions there were.
+
+Where positions see windows of different widths (upsampling, transposed convolutions, adaptive pooling to a grid that
+does not divide the map), the window here is one that holds every one of them: an upper bound, less than one position of
+that map too wide. Fractions appear there.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ class Axis:
         jump: pixels from one position to the next: the stride of the layer in the image.
         low, high: first and last pixel seen from position 0.
         fixed: the window is the same from every position (it spans what all positions saw).
+        inner, length: where a view has joined the positions with other dimensions: index i of `dim` is position
+            i // inner % length. `length` is 0 where the dimension is that of the positions alone.
     """
 
     dim: int | None
@@ -33,22 +39,26 @@ class Axis:
     low: Fraction
     high: Fraction
     fixed: bool = False
+    inner: int = 1
+    length: int = 0
 
     @property
     def size(self) -> int:
         """Pixels seen from one position."""
-        return math.ceil(self.high - self.low) + 1
+        return math.floor(self.high - self.low) + 1
 
     def moved(self, start: Fraction | int, stop: Fraction | int, step: Fraction | int = 1) -> Axis:
         """Seen from positions `start` to `stop` of the tensor before, every `step` of them."""
-        if self.fixed:
-            return replace(self, jump=self.jump * step)
-        low, high = self.low + self.jump * start, self.high + self.jump * stop
-        return replace(self, jump=self.jump * step, low=low, high=high)
+        seen = self.spanned(self.length) if self.length else self
+        if seen.fixed:
+            return replace(seen, jump=seen.jump * step)
+        low, high = seen.low + seen.jump * start, seen.high + seen.jump * stop
+        return replace(seen, jump=seen.jump * step, low=low, high=high)
 
     def spanned(self, length: int) -> Axis:
-        """Seen from all `length` positions together."""
-        return replace(self.moved(0, length - 1), fixed=True)
+        """Seen from all positions together, which are `length` where the dimension is theirs alone."""
+        reach = 0 if self.fixed else self.jump * ((self.length or length) - 1)
+        return replace(self, high=self.high + reach, fixed=True, inner=1, length=0)
 
 
 @dataclass(frozen=True)
@@ -94,9 +104,13 @@ def union(seen: Sequence[tuple[Field, Sequence[int]]], rank: int) -> Field:
     Args:
         seen: field and shape of each tensor.
         rank: number of dimensions of the result.
+
+    An input without axes (a vector beside the image) sees no pixels and adds none.
     """
-    if any(not field.known for field, _ in seen):
+    numbers = {len(field.axes) for field, _ in seen if field.axes}
+    if len(numbers) > 1 or any(not field.known for field, _ in seen):
         return UNKNOWN
+    seen = [(field, shape) for field, shape in seen if field.axes] or seen
     aligned = [_shifted(field, rank - len(shape)) for field, shape in seen]
     shapes = [(1,) * (rank - len(shape)) + tuple(shape) for _, shape in seen]
     together = aligned[0]
@@ -112,7 +126,8 @@ def _shifted(field: Field, by: int) -> Field:
 
 def _both(a: Axis, a_shape: Sequence[int], b: Axis, b_shape: Sequence[int]) -> Axis:
     """The hull of two windows; where they do not move alike, each counts from all its positions."""
-    moves_alike = a.dim == b.dim and a.jump == b.jump and not a.fixed and not b.fixed
+    moves_alike = (a.dim, a.jump, a.inner, a.length) == (b.dim, b.jump, b.inner, b.length)
+    moves_alike = moves_alike and not a.fixed and not b.fixed
     if moves_alike and a.dim is not None and a_shape[a.dim] != b_shape[a.dim]:
         moves_alike = False  # one of them is broadcast
     fixed = not moves_alike
@@ -120,7 +135,7 @@ def _both(a: Axis, a_shape: Sequence[int], b: Axis, b_shape: Sequence[int]) -> A
     jump = max(a.jump, b.jump) if a.dim is None or b.dim is None else a.jump
     if fixed:
         a, b = _spanned(a, a_shape), _spanned(b, b_shape)
-    return Axis(dim, jump, min(a.low, b.low), max(a.high, b.high), fixed)
+    return replace(a, dim=dim, jump=jump, low=min(a.low, b.low), high=max(a.high, b.high), fixed=fixed)
 
 
 def _spanned(axis: Axis, shape: Sequence[int]) -> Axis:
@@ -154,31 +169,52 @@ def transposed(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Field:
-    """After a transposed convolution; its windows differ by position, the widest counts."""
+    """After a transposed convolution: position i sees the positions j for which i + p is s * j + d * t, 0 <= t < k."""
 
     def change(axis: Axis) -> Axis:
         if axis.dim is None or axis.dim < rank - len(kernel):
             return axis
         k, s, p, d = (values[axis.dim - (rank - len(kernel))] for values in (kernel, stride, padding, dilation))
-        first = Fraction(p - d * (k - 1), s)
-        return axis.moved(first, first + d * (k - 1) // s, Fraction(1, s))
+        return axis.moved(Fraction(p - d * (k - 1), s), Fraction(p, s), Fraction(1, s))
 
     return field.along(change)
 
 
-def resized(field: Field, before: Sequence[int], after: Sequence[int], reach: int) -> Field:
-    """After interpolation from shape `before` to `after`: each value sees `reach` neighbours on (or 0: itself only)."""
+def resized_nearest(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:
+    """After resizing from shape `before` to `after`: position i sees position floor(i * before / after)."""
 
     def change(axis: Axis) -> Axis:
         if axis.dim is None or before[axis.dim] == after[axis.dim]:
             return axis
-        return axis.moved(0, reach, Fraction(before[axis.dim], after[axis.dim]))
+        ratio = Fraction(before[axis.dim], after[axis.dim])
+        return axis.moved(-_largest_remainder(ratio), 0, ratio)
+
+    return field.along(change)
+
+
+def resized_linear(field: Field, before: Sequence[int], after: Sequence[int], *, corners: bool) -> Field:
+    """After linear interpolation: each position sees the two around its place in the map before.
+
+    Args:
+        field: of the map before.
+        before, after: shapes.
+        corners: the outermost positions lie on each other (`align_corners`), not the outermost edges.
+    """
+
+    def change(axis: Axis) -> Axis:
+        if axis.dim is None or before[axis.dim] == after[axis.dim]:
+            return axis
+        old, new = before[axis.dim], after[axis.dim]
+        ratio = Fraction(old - 1, max(new - 1, 1)) if corners else Fraction(old, new)
+        place = Fraction(0) if corners else (ratio - 1) / 2
+        reach = _largest_remainder(ratio if corners else ratio / 2)
+        return axis.moved(place - reach, place + reach, ratio)
 
     return field.along(change)
 
 
 def adaptively_pooled(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:
-    """After adaptive pooling from shape `before` to `after`; where windows differ, the widest counts."""
+    """After adaptive pooling: position i sees floor(i * before / after) to ceil((i + 1) * before / after) - 1."""
 
     def change(axis: Axis) -> Axis:
         if axis.dim is None:
@@ -186,27 +222,33 @@ def adaptively_pooled(field: Field, before: Sequence[int], after: Sequence[int])
         length, bins = before[axis.dim], after[axis.dim]
         if bins == 1:
             return axis.spanned(length)
-        widest = max(-(-(i + 1) * length // bins) - i * length // bins for i in range(bins))
-        return axis.moved(0, widest - 1, Fraction(length, bins))
+        ratio = Fraction(length, bins)
+        beyond = _largest_remainder(ratio)
+        return axis.moved(-beyond, ratio - 1 + beyond, ratio)
 
     return field.along(change)
 
 
+def _largest_remainder(ratio: Fraction) -> Fraction:
+    """The most that i * ratio can lie above a whole number."""
+    return 1 - Fraction(1, ratio.denominator)
+
+
 def reshaped(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:
-    """After a view: a dimension lives on where its size and all that follows it keep theirs; others are spanned."""
-
-    def following(shape: Sequence[int]) -> list[tuple[int, int]]:
-        return [(size, math.prod(shape[dim + 1 :])) for dim, size in enumerate(shape)]
-
-    places: dict[tuple[int, int], int] = {place: dim for dim, place in enumerate(following(after))}
-    kept = following(before)
+    """After a view: positions live on where one dimension holds them all, alone or joined with others."""
+    following = [math.prod(after[dim + 1 :]) for dim in range(len(after))]
 
     def change(axis: Axis) -> Axis:
         if axis.dim is None:
             return axis
-        new = places.get(kept[axis.dim])
-        if new is None:
-            return replace(axis.spanned(before[axis.dim]), dim=None)
-        return replace(axis, dim=new)
+        length = axis.length or before[axis.dim]
+        apart = axis.inner * math.prod(before[axis.dim + 1 :])  # from one position to the next in the order of values
+        for dim, size in enumerate(after):
+            if size == length and following[dim] == apart:
+                return replace(axis, dim=dim, inner=1, length=0)
+            inner, rest = divmod(apart, max(following[dim], 1))
+            if length > 1 and not rest and inner and size and size % (inner * length) == 0:
+                return replace(axis, dim=dim, inner=inner, length=length)
+        return replace(axis.spanned(length), dim=None)
 
     return field.along(change)

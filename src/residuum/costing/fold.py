@@ -51,10 +51,25 @@ class Unit:
 
 
 def units(cost: Cost, depth: int) -> tuple[Unit, ...]:
-    """The net as modules `depth` levels below it; layers that lie higher stay as they are."""
+    """The net as modules `depth` levels below it; layers that lie higher stay as they are.
+
+    A module whose branches run side by side stays whole at the last level: in a row its parts would mislead.
+    """
+    if depth < 2:
+        return _parts(cost, 1)
+    below = _parts(cost, depth)
+    whole = {unit.name: unit for unit in _parts(cost, depth - 1) if any(unit.branches)}
+    kept: dict[str, Unit] = {}
+    for unit in below:
+        above = ".".join(unit.name.split(".")[: depth - 1])
+        kept[above if above in whole else unit.name] = whole.get(above, unit)
+    return tuple(kept.values())
+
+
+def _parts(cost: Cost, depth: int) -> tuple[Unit, ...]:
     parts: dict[str, list[int]] = {}
     for at, layer in enumerate(cost.layers):
-        parts.setdefault(".".join(layer.name.split(".")[: max(depth, 1)]), []).append(at)
+        parts.setdefault(".".join(layer.name.split(".")[:depth]), []).append(at)
     return tuple(_unit(cost, name, places) for name, places in parts.items())
 
 

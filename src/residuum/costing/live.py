@@ -8,10 +8,15 @@ What the backend's kernels allocate inside themselves (workspaces, reordered cop
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from residuum.costing.heap import Heap
+
+KERNEL = -1  # key of a kernel's own block
 
 
 class LiveBytes:
@@ -20,29 +25,52 @@ class LiveBytes:
     Attributes:
         now: bytes held at this moment.
         peak: the most there ever were.
+        heap: what a process on a CPU would hold for them.
         peak_at: what was running then, in the words of `where`.
     """
 
     def __init__(self, where: Callable[[], str] = lambda: "") -> None:
         self.now = self.peak = 0
         self.peak_at = ""
+        self.heap = Heap()
         self._where = where
         self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def know(self, tensor: Tensor) -> None:
+        """Leave the storage of a tensor, and so every view of it, out of the count: weights, which are there anyway."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._held:
+            self.heap.allocate(storage._cdata, storage.nbytes())
+            self._hold(storage, 0)
 
     def see(self, tensor: Tensor) -> bool:
         """Count the storage of a tensor until it ends; true where it was not known before."""
         storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self._held:
+        if storage._cdata in self._held:
             return False
-        size = storage.nbytes()
+        self.heap.allocate(storage._cdata, storage.nbytes())
+        self._hold(storage, storage.nbytes())
+        return True
+
+    @contextmanager
+    def passing(self, size: int) -> Iterator[None]:
+        """A block of `size` bytes that a kernel holds for itself while a result is made."""
+        if not size:
+            yield
+            return
+        self.heap.allocate(KERNEL, size)
+        yield
+        self.heap.release(KERNEL)
+
+    def _hold(self, storage: torch.UntypedStorage, size: int) -> None:
+        key = storage._cdata
 
         def ended(_: object) -> None:
             self._held.pop(key, None)
+            self.heap.release(key)
             self.now -= size
 
         self._held[key] = weakref.ref(storage, ended)
         self.now += size
         if self.now > self.peak:
             self.peak, self.peak_at = self.now, self._where()
-        return True

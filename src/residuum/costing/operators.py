@@ -6,7 +6,7 @@ Conventions, the same everywhere in residuum:
     FLOP   one floating-point operation: 2 for each MAC, 1 for each bias added; 1 for each value of an elementwise
            operator, whatever its kind; for pooling 1 for each value of each window; for a mean or sum 1 for each value
            that goes in; 2 for each value of a batch normalisation in evaluation (scale and shift), 7 where the
-           statistics are computed on the way; 3 for each value of a softmax
+           statistics are computed on the way; 3 for each value of a softmax; none for what only moves or looks up data
     view   an operator that moves no data: free
 
 The papers' "FLOPs" (He et al. 2015, Table 1) are MACs.
@@ -22,7 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from residuum.costing.field import Field, adaptively_pooled, of_image, reshaped, resized, transposed, union, windowed
+from residuum.costing.field import (
+    Field,
+    adaptively_pooled,
+    of_image,
+    reshaped,
+    resized_linear,
+    resized_nearest,
+    transposed,
+    union,
+    windowed,
+)
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ def _layer_norm_field(run: Execution) -> Field:
 
 
 def _softmax_field(run: Execution) -> Field:
-    return run.first.spanned(run.tensor(0).shape, [run.arguments[1]], keep=True)
+    return run.first.spanned(run.tensor(0).shape, [run.get(1, -1)], keep=True)
 
 
 def _product_field(left: int) -> Callable[[Execution], Field]:
@@ -289,8 +299,53 @@ def _roll_field(run: Execution) -> Field:
     return run.first.spanned(shape, range(len(shape)), keep=True)
 
 
-def _resize_field(reach: int) -> Callable[[Execution], Field]:
-    return lambda run: resized(run.first, run.tensor(0).shape, run.result.shape, reach)
+def _everything_field(run: Execution) -> Field:
+    """Each value may see what all saw, at no place of its own."""
+    fields = [(field.spanned(shape, range(len(shape))), ()) for field, shape in run.seen if shape]
+    return union(fields or [(field, ()) for field, _ in run.seen], 0)
+
+
+def _expand_field(run: Execution) -> Field:
+    """New dimensions stand in front; along those that were repeated every position sees the same."""
+    (field, shape), after = run.seen[0], run.result.shape
+    new = len(after) - len(shape)
+    repeated = [dim for dim, size in enumerate(shape) if size != after[dim + new]]
+    return field.spanned(shape, repeated, keep=True).renumbered(lambda dim: dim + new)
+
+
+def _split_field(run: Execution) -> Field:
+    return run.first.spanned(run.tensor(0).shape, [run.get(2, 0)], keep=True)
+
+
+def _unbind_field(run: Execution) -> Field:
+    shape = run.tensor(0).shape
+    gone = run.get(1, 0) % len(shape)
+    return run.first.spanned(shape, [gone]).renumbered(lambda dim: dim - (dim > gone))
+
+
+def _index_field(run: Execution) -> Field:
+    """`x[:, table]`: dimensions behind the last that is indexed move on; what is indexed may come from anywhere."""
+    shape = run.tensor(0).shape
+    last = max((dim for dim, each in enumerate(run.arguments[1]) if each is not None), default=-1)
+    moved = run.result.dim() - len(shape)
+    return run.first.spanned(shape, range(last + 1)).renumbered(lambda dim: dim + moved)
+
+
+def _index_select_field(run: Execution) -> Field:
+    return run.first.spanned(run.tensor(0).shape, [run.arguments[1]], keep=True)
+
+
+def _pixel_unshuffle_field(run: Execution) -> Field:
+    block = [run.arguments[1]] * 2
+    return windowed(run.first, run.tensor(0).dim(), block, block, [0, 0], [1, 1])
+
+
+def _nearest_field(run: Execution) -> Field:
+    return resized_nearest(run.first, run.tensor(0).shape, run.result.shape)
+
+
+def _linear_field(run: Execution) -> Field:
+    return resized_linear(run.first, run.tensor(0).shape, run.result.shape, corners=bool(run.get(2)))
 
 
 def _constant(run: Execution) -> Field:
@@ -351,6 +406,9 @@ TABLE: dict[str, Operator] = {
     ),
     **_of("mm bmm", Operator(LINEAR, _product_work(0, biased=False), _product_field(0), _width)),
     **_of("addmm baddbmm", Operator(LINEAR, _product_work(1, biased=True), _product_field(1), _width)),
+    **_of("mv", Operator(LINEAR, _product_work(0, biased=False), _everything_field, _width)),
+    **_of("addmv", Operator(LINEAR, _product_work(1, biased=True), _everything_field, _width)),
+    **_of("dot vdot", Operator(LINEAR, _product_work(0, biased=False), _everything_field)),
     **_of(
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
         "_scaled_dot_product_efficient_attention scaled_dot_product_attention "
@@ -358,9 +416,10 @@ TABLE: dict[str, Operator] = {
         Operator(LINEAR, _attention_work, _attention_field),
     ),
     **_of(
-        "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm",
+        "native_batch_norm _native_batch_norm_legit cudnn_batch_norm",
         Operator(NORMALISATION, _normalisation_work, _batch_norm_field),
     ),
+    **_of("_native_batch_norm_legit_no_training", Operator(NORMALISATION, _each_result(2), _same)),
     **_of("native_layer_norm", Operator(NORMALISATION, _each_result(7), _layer_norm_field)),
     **_of("native_group_norm", Operator(NORMALISATION, _each_result(7), _whole_field)),
     **_of(
@@ -374,15 +433,24 @@ TABLE: dict[str, Operator] = {
     ),
     **_of("mean sum amax amin max min prod", Operator(POOLING, _each_input(1), _reduction_field)),
     **_of("var std var_mean std_mean linalg_vector_norm", Operator(OTHER, _each_input(4), _reduction_field)),
-    **_of("_softmax _log_softmax", Operator(ACTIVATION, _each_result(3), _softmax_field)),
-    **_of("upsample_nearest1d upsample_nearest2d upsample_nearest3d", Operator(OTHER, _free, _resize_field(0))),
-    **_of("upsample_linear1d", Operator(OTHER, _each_result(4), _resize_field(1))),
-    **_of("upsample_bilinear2d", Operator(OTHER, _each_result(8), _resize_field(1))),
+    **_of("_softmax _safe_softmax _log_softmax", Operator(ACTIVATION, _each_result(3), _softmax_field)),
+    **_of("glu", Operator(ACTIVATION, _each_result(2), _softmax_field)),
+    **_of("_weight_norm_interface", Operator(NORMALISATION, _each_result(4), _same)),
+    **_of("upsample_nearest1d upsample_nearest2d upsample_nearest3d", Operator(OTHER, _free, _nearest_field)),
+    **_of("upsample_linear1d", Operator(OTHER, _each_result(4), _linear_field)),
+    **_of("upsample_bilinear2d", Operator(OTHER, _each_result(8), _linear_field)),
     **_of("cat", Operator(OTHER, _free, _cat_field)),
     **_of("stack", Operator(OTHER, _free, _stack_field)),
     **_of("constant_pad_nd reflection_pad1d reflection_pad2d replication_pad2d", Operator(OTHER, _free, _pad_field)),
     **_of("roll flip", Operator(OTHER, _free, _roll_field)),
     **_of("clone copy_ _to_copy contiguous", Operator(OTHER, _free, _same)),
+    **_of("index", Operator(OTHER, _free, _index_field)),
+    **_of("index_select", Operator(OTHER, _free, _index_select_field)),
+    **_of("embedding gather", Operator(OTHER, _free, _everything_field)),
+    **_of("pixel_shuffle", Operator(OTHER, _free, _nearest_field)),
+    **_of("pixel_unshuffle", Operator(OTHER, _free, _pixel_unshuffle_field)),
+    **_of("channel_shuffle native_channel_shuffle", Operator(OTHER, _free, _same)),
+    **_of("hardswish _prelu_kernel", Operator(ACTIVATION, _each_result(1), _together)),
     **_of("native_dropout", Operator(OTHER, _each_result(2), _same)),
     **_of(
         "zeros ones full empty arange rand randn scalar_tensor zeros_like ones_like full_like empty_like rand_like "
@@ -396,8 +464,12 @@ TABLE: dict[str, Operator] = {
     **_of("unsqueeze", Operator(OTHER, _free, _unsqueeze_field, view=True)),
     **_of("slice", Operator(OTHER, _free, _slice_field, view=True)),
     **_of("select", Operator(OTHER, _free, _select_field, view=True)),
-    **_of("split split_with_sizes chunk unbind", Operator(OTHER, _free, _same, view=True)),
-    **_of("expand detach alias lift_fresh detach_ view_as_real", Operator(OTHER, _free, _same, view=True)),
+    **_of(
+        "split split_with_sizes unsafe_split unsafe_split_with_sizes", Operator(OTHER, _free, _split_field, view=True)
+    ),
+    **_of("unbind", Operator(OTHER, _free, _unbind_field, view=True)),
+    **_of("expand", Operator(OTHER, _free, _expand_field, view=True)),
+    **_of("detach alias lift_fresh detach_ view_as_real", Operator(OTHER, _free, _same, view=True)),
 }
 ELEMENTWISE = Operator(ACTIVATION, _each_result(1), _together)
 ADDED = Operator(ADDITION, _each_result(1), _together)

@@ -29,9 +29,11 @@ def _like_both(args: Arguments) -> Tensor | None:
 
 def _batch_norm(args: Arguments) -> tuple[Tensor, Tensor, Tensor] | None:
     image, training = args[0], args[5]
-    if image.dtype != torch.float32:
+    if image.dtype != torch.float32 or image.dim() < 2:
         return None
-    channels = image.shape[1] if training else 0
+    if any(each is not None and each.shape != image.shape[1:2] for each in args[1:5]):
+        return None
+    channels = image.shape[1] if training else 0  # as the CPU's kernel has it; PyTorch's own meta result keeps them
     return torch.empty_like(image), image.new_empty(channels), image.new_empty(channels)
 
 
@@ -39,16 +41,16 @@ def _batch_norm_backward(args: Arguments) -> tuple[Tensor | None, Tensor | None,
     gradient, image, wanted = args[0], args[1], args[-1]
     if image.dtype != torch.float32:
         return None
-    sizes = (image.shape, image.shape[1:2], image.shape[1:2])
-    first, second, third = (
-        gradient.new_empty(size) if each else None for size, each in zip(sizes, wanted, strict=True)
-    )
+    first = torch.empty_like(image) if wanted[0] else None
+    second, third = (gradient.new_empty(image.shape[1]) if each else None for each in wanted[1:])
     return first, second, third
 
 
 def _convolution(args: Arguments) -> Tensor | None:
     image, weight, _, stride, padding, dilation, transposed = args[:7]
-    if transposed or image.dtype != weight.dtype or image.shape[1] != weight.shape[1] * args[8]:
+    if transposed or image.dtype != weight.dtype or image.dim() != weight.dim() or weight.dim() < 3:
+        return None
+    if image.shape[1] != weight.shape[1] * args[8] or not (image.is_contiguous() and weight.is_contiguous()):
         return None
     sides = [
         (side + 2 * p - d * (kernel - 1) - 1) // s + 1
@@ -70,6 +72,18 @@ SHORTCUTS: dict[torch._ops.OpOverload, Callable[[Arguments], Any]] = {
     aten.native_batch_norm_backward.default: _batch_norm_backward,
     aten.convolution.default: _convolution,
 }
+
+
+def brought(value: Any, device: torch.device) -> Any:
+    """To the meta device: constants that lie elsewhere, such as a tensor that a module keeps as a plain attribute."""
+    if isinstance(value, Tensor):
+        return value if value.device == device or device.type != "meta" else value.to(device)
+    return [brought(each, device) for each in value] if isinstance(value, list) else value
+
+
+def kernel_bytes(func: torch._ops.OpOverload, result: Any) -> int:
+    """Bytes a CPU kernel holds beside its result: oneDNN computes a convolution in a layout of its own."""
+    return result.nbytes if func is aten.convolution.default else 0
 
 
 def run(func: torch._ops.OpOverload, args: Arguments, kwargs: dict[str, Any]) -> Any:

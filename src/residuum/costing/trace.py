@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,14 +89,15 @@ class Origins:
         self._known: dict[int, tuple[weakref.ref[Tensor], Origin]] = {}
         self._written: dict[int, Origin] = {}  # by storage: what was written into a part of it
 
-    def put(self, tensor: Tensor, origin: Origin, *, written: bool = False) -> None:
+    def put(self, tensor: Tensor, origin: Origin, *, written: bool = False, new: bool = False) -> None:
+        """Keep the origin of a tensor, whose storage was `written` into or is `new`."""
         self._known[id(tensor)] = (weakref.ref(tensor), origin)
         key = tensor.untyped_storage()._cdata
         if written:
             before = self._written.get(key)
             self._written[key] = origin if before is None else _joined(before, origin, tensor.dim())
-        elif tensor._base is None:
-            self._written.pop(key, None)  # a new storage may lie where an old one lay
+        elif new:
+            self._written.pop(key, None)  # it may lie where an old one lay
 
     def get(self, tensor: Tensor) -> Origin | None:
         reference, origin = self._known.get(id(tensor), (None, None))
@@ -122,7 +123,7 @@ def _joined(a: Origin, b: Origin, rank: int) -> Origin:
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Catches every operator that runs while it is entered."""
 
-    def __init__(self, parameters: Mapping[str, Tensor], device: torch.device) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], weights: Iterable[Tensor], device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.origins = Origins()
@@ -131,6 +132,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stack: list[Call] = []
         self.memory = LiveBytes(self.where)
         self._device = device
+        for tensor in weights:
+            self.memory.know(tensor)
         self._born: dict[int, int] = {}
         self._births = 0
 
@@ -147,20 +150,16 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: torch._ops.OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        args = tuple(self._placed(each) for each in args)
-        result = shapes.run(func, args, kwargs or {})
+        args = tuple(shapes.brought(each, self._device) for each in args)
+        kwargs = {name: shapes.brought(each, self._device) for name, each in kwargs.items()} if kwargs else {}
+        result = shapes.run(func, args, kwargs)
         outputs = list(_tensors([result]))
         if not outputs:
             return result
-        born = {id(each) for each in outputs if self._see(each)}
-        self._record(func, args, outputs, born)
+        with self.memory.passing(shapes.kernel_bytes(func, outputs[0])):
+            born = {id(each) for each in outputs if self._see(each)}
+        self._record(func, (*args, *kwargs.values()), outputs, born)
         return result
-
-    def _placed(self, value: Any) -> Any:
-        """A constant that lies elsewhere, such as a tensor kept as a plain attribute, brought to the device."""
-        if isinstance(value, Tensor):
-            return value if value.device == self._device or self._device.type != "meta" else value.to("meta")
-        return [self._placed(each) for each in value] if isinstance(value, list) else value
 
     def _see(self, tensor: Tensor) -> bool:
         new = self.memory.see(tensor)
@@ -201,7 +200,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             origin = Origin(frozenset({len(self.trace.operations)}), origin.field)
             self._keep(operation, known=operator is not None)
         for output in outputs:
-            self.origins.put(output, origin, written=written)
+            self.origins.put(output, origin, written=written, new=id(output) in born)
 
     def _keep(self, operation: Operation, *, known: bool) -> None:
         self.trace.order.append(len(self.trace.operations))
@@ -217,7 +216,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Listen to the calls of a module and all below it."""
         with ExitStack() as hooks:
             for path, each in module.named_modules():
-                before = each.register_forward_pre_hook(self._enter(path))
+                before = each.register_forward_pre_hook(self._enter(path), prepend=True)
                 after = each.register_forward_hook(self._leave)
                 hooks.callback(before.remove)
                 hooks.callback(after.remove)
@@ -233,6 +232,8 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, _: object, output: Any) -> None:
         call = self.stack.pop()
+        while call.module is not module:  # it failed, and whoever called it went on without it
+            call = self.stack.pop()
         tensors = [each for each in tree_leaves(output) if isinstance(each, Tensor)]
         if not tensors:
             return

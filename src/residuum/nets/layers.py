@@ -1,4 +1,4 @@
-"""What several families share: checks, initialisation, parameter-free shortcuts, normalisation over part of a batch.
+"""What several families share: checks, initialisation, parameter-free layers, normalisation over part of a batch.
 
 Shapes are written N C H W: images, channels, height, width.
 """
@@ -27,6 +27,24 @@ def require_sizes(num_classes: int, in_channels: int) -> None:
             raise InputError(f"{name}: must be at least 1, got {value}. Try: {name}={usual}")
 
 
+def require_side(x: Tensor, least: int) -> None:
+    """Refuse images of which a net's strides would leave nothing; on the meta device the failing layer shows itself.
+
+    Args:
+        x: images `(N, C, H, W)`.
+        least: the smallest height and width in pixels that the net can take.
+
+    Raises:
+        InputError: the images are smaller.
+    """
+    height, width = x.shape[-2:]
+    if min(height, width) < least and not x.is_meta and not torch.compiler.is_compiling():
+        raise InputError(
+            f"image: {height}x{width} pixels are too few for this net (expected at least {least}x{least}). "
+            f"Try: --image-size {least}"
+        )
+
+
 class WithAuxiliary(NamedTuple):
     """What a net with auxiliary heads answers in training: each head is trained as well, with a share of the loss.
 
@@ -36,6 +54,57 @@ class WithAuxiliary(NamedTuple):
     logits: Tensor
     auxiliary: tuple[Tensor, ...]
     weight: float
+
+
+class Stages(nn.Sequential):
+    """Layers in order, numbered as in torchvision; some of them end a stage that has a name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: dict[int, str] = {}
+
+    def add(self, name: str, *layers: nn.Module) -> None:
+        """Append the layers of one stage."""
+        self.extend(layers)
+        self.ends[len(self) - 1] = name
+
+    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
+        """The output of every stage, by name and in order."""
+        features = {}
+        for index, layer in enumerate(self):
+            x = layer(x)
+            if index in self.ends:
+                features[self.ends[index]] = x
+        return features
+
+
+class ToGrid(nn.Module):
+    """Bring a map to `size` x `size` by adaptive average pooling; a map of that size passes as it is.
+
+    Nets with linear layers on a fixed grid thereby take images of other sizes. No parameters, and at the published
+    image size no operation either.
+
+    Shapes: `(N, C, H, W)` to `(N, C, size, size)`.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        grid = (self.size, self.size)
+        return x if x.shape[-2:] == grid else functional.adaptive_avg_pool2d(x, grid)
+
+    def extra_repr(self) -> str:
+        return str(self.size)
+
+
+def response_norm() -> nn.LocalResponseNorm:
+    """Local response normalisation across channels (Krizhevsky et al. 2012, section 3.3).
+
+    The paper's constants: k 2, n 5, alpha 1e-4, beta 0.75. PyTorch divides its alpha by n: it is given 5e-4.
+    """
+    return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 
 
 class PadShortcut(nn.Module):
@@ -99,3 +168,18 @@ def initialise_he(net: nn.Module) -> None:
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+
+
+def initialise_he_forward(net: nn.Module) -> None:
+    """He initialisation without batch normalisation: convolutions and linear layers normal with variance 2 / fan_in.
+
+    Source: He et al. 2015, "Delving Deep into Rectifiers", equation 10: the form that keeps the size of the signal from
+    layer to layer, where no normalisation restores it; the backward form would shrink or swell it wherever a layer
+    strides, widens or narrows. Biases are 0. AlexNet, ZFNet and VGG drew weights with a fixed deviation of 0.01, with
+    which the loss falls after many epochs only, and in nets as deep as VGG-16 not at all.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,25 +1,35 @@
-"""Residual networks and the plain networks they are measured against.
+"""Residual networks, the plain networks they are measured against, and the residual networks that followed.
 
 He, Zhang, Ren, Sun 2015, "Deep Residual Learning for Image Recognition" (arXiv 1512.03385): post-activation blocks.
 He, Zhang, Ren, Sun 2016, "Identity Mappings in Deep Residual Networks" (arXiv 1603.05027): full pre-activation.
+Zagoruyko, Komodakis 2016, "Wide Residual Networks" (arXiv 1605.07146): fewer layers, each k times as wide.
+Xie, Girshick, Dollár, Tu, He 2017, "Aggregated Residual Transformations" (arXiv 1611.05431): ResNeXt, 3x3 in groups.
+Hu, Shen, Sun 2018, "Squeeze-and-Excitation Networks" (arXiv 1709.01507): each channel scaled by what the image shows.
+Tong He et al. 2018, "Bag of Tricks for Image Classification" (arXiv 1812.01187): ResNet-D, deep stem, pooled shortcut.
 
-A block computes y = F(x) + shortcut(x). `block.residual(x)` is F; `block.downsample` is the shortcut where it is not
-the identity. The plain network is the same stack with no shortcut at all.
+All are one net: a stem, stages of blocks (`residuum.nets.blocks`), a linear layer. A block computes
+y = F(x) + shortcut(x); the plain network is the same stack with no shortcut at all. A `Variant` says which it is.
 
     net              blocks        parameters        MACs  input      remark
     resnet18         2-2-2-2       11,689,512      1.81 G  3x224x224
     resnet50         3-4-6-3       25,557,032      4.09 G  3x224x224  stride on the 3x3 ("v1.5")
     resnet50_v1      3-4-6-3       25,557,032      3.86 G  3x224x224  stride on the first 1x1, as published
+    resnext50_32x4d  3-4-6-3       25,028,904      4.23 G  3x224x224  3x3 in 32 groups of 4 channels
+    wide_resnet50_2  3-4-6-3       68,883,240     11.40 G  3x224x224  3x3 twice as wide
+    se_resnet50      3-4-6-3       28,088,024      4.09 G  3x224x224  squeeze-and-excitation
+    resnetd50        3-4-6-3       25,576,264      4.33 G  3x224x224  deep stem, pooled shortcut
     resnet20         3-3-3            269,722     40.55 M  3x32x32
     resnet1202       200-200-200   19,421,274      2.83 G  3x32x32
     preact_resnet164 18-18-18       1,703,258    244.50 M  3x32x32    bottleneck
+    wrn28_10         4-4-4         36,479,194      5.24 G  3x32x32    ten times as wide, pre-activation
 
-Names of parameters and submodules are torchvision's (`layer1.0.conv1`, `layer1.0.downsample.0`, `fc`), so weights
-in circulation load without conversion.
+Names of parameters and submodules are torchvision's (`layer1.0.conv1`, `layer1.0.downsample.0`, `fc`), and timm's where
+torchvision has no such net (`layer1.0.se.fc1`, `conv1.0`), so weights in circulation load without conversion.
 
-Differs from the papers: resnet50, 101, 152 and the ImageNet pre-activation nets put the stride on the 3x3 (the `_v1`
-nets and the CIFAR pre-activation nets have it on the first 1x1). Where the papers leave a choice open (zero channels of
-option A, activation at the start of a stage) the docstrings say which was taken.
+Differs from the papers: resnet50, 101, 152, the nets that followed and the ImageNet pre-activation nets put the stride
+on the 3x3 (the `_v1` nets and the CIFAR pre-activation nets have it on the first 1x1). The wide nets have no dropout.
+Where the papers leave a choice open (zero channels of option A, activation at the start of a stage) the docstrings say
+which was taken.
 """
 
 from __future__ import annotations
@@ -33,9 +43,19 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
-from residuum.nets.layers import PadShortcut, Shape, initialise_he, require_sizes
+from residuum.nets.blocks import (
+    BasicBlock,
+    Bottleneck,
+    Place,
+    PostActivation,
+    PreactBasicBlock,
+    PreactBottleneck,
+    PreActivation,
+    conv,
+)
+from residuum.nets.layers import Shape, initialise_he, require_sizes
 
-ShortcutName = Literal["pad", "project", "project_all", "none"]
+ShortcutName = Literal["pad", "project", "project_all", "pool_project", "none"]
 
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
@@ -47,25 +67,47 @@ class Variant:
 
     Attributes:
         blocks: number of blocks in each stage.
-        widths: channels of the 3x3 convolutions in each stage; a bottleneck gives out four times as many.
+        widths: channels of each stage before widening; a bottleneck gives out four times as many, the stem the first.
         block: `basic` is two 3x3, `bottleneck` 1x1, 3x3, 1x1 (He et al. 2015, Figure 5).
-        stem: `imagenet` is 7x7/2 and 3x3/2 max pooling, `cifar` one 3x3.
-        shortcut: He et al. 2015 section 4.1: `pad` is option A, `project` B, `project_all` C, `none` the plain network.
+        stem: `imagenet` is 7x7/2 and 3x3/2 max pooling, `deep` three 3x3 for the 7x7 (Tong He et al. 2018, ResNet-C),
+            `cifar` one 3x3.
+        shortcut: He et al. 2015 section 4.1: `pad` is option A, `project` B, `project_all` C, `none` the plain network;
+            `pool_project` is B after 2x2 average pooling (Tong He et al. 2018, ResNet-D).
         preactivation: normalise and rectify before each convolution (2016) instead of after (2015).
         stride_on: which convolution of a bottleneck halves the size; `first` as published, `3x3` as in torchvision.
+        widen: factor of the channels of the 3x3 convolutions (Zagoruyko & Komodakis 2016: k); what a bottleneck gives
+            out stays as it is.
+        groups: of the 3x3 convolution of a bottleneck (Xie et al. 2017: cardinality).
+        squeeze: reduction of squeeze-and-excitation at the end of each branch (Hu et al. 2018: r), None for none.
+
+    Raises:
+        InputError: `groups` with basic blocks.
     """
 
     blocks: tuple[int, ...]
     widths: tuple[int, ...]
     block: Literal["basic", "bottleneck"] = "basic"
-    stem: Literal["imagenet", "cifar"] = "imagenet"
+    stem: Literal["imagenet", "deep", "cifar"] = "imagenet"
     shortcut: ShortcutName = "project"
     preactivation: bool = False
     stride_on: Literal["first", "3x3"] = "3x3"
+    widen: int = 1
+    groups: int = 1
+    squeeze: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.groups != 1 and self.block == "basic":
+            raise InputError(f"groups: only bottlenecks have groups, got {self.groups}. Try: block='bottleneck'")
 
     @property
-    def expansion(self) -> int:
-        return 4 if self.block == "bottleneck" else 1
+    def inner_widths(self) -> tuple[int, ...]:
+        """Channels of the 3x3 convolutions of each stage."""
+        return tuple(width * self.widen for width in self.widths)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Channels that each stage gives out."""
+        return tuple(width * 4 for width in self.widths) if self.block == "bottleneck" else self.inner_widths
 
     @property
     def input_shape(self) -> Shape:
@@ -79,159 +121,6 @@ class Variant:
         return ResNet(self, num_classes=num_classes, in_channels=in_channels)
 
 
-def conv(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> nn.Conv2d:
-    """A convolution without bias (normalisation follows or precedes it) that keeps the size at stride 1."""
-    return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a block stands: channels in, width, stride, and whether it is the first of its stage or of the net."""
-
-    in_channels: int
-    width: int
-    stride: int
-    first_of_stage: bool
-    first_of_net: bool
-
-
-def shortcut(place: Place, variant: Variant) -> nn.Module | None:
-    """The shortcut of a block: identity, zero-padded (A), projected (B, C), or None in a plain net."""
-    out_channels = place.width * variant.expansion
-    changes = place.stride != 1 or place.in_channels != out_channels
-    if variant.shortcut == "none":
-        return None
-    if variant.shortcut == "project_all" or (changes and variant.shortcut == "project"):
-        projection = conv(place.in_channels, out_channels, 1, stride=place.stride)
-        if variant.preactivation:
-            return nn.Sequential(projection)
-        return nn.Sequential(projection, nn.BatchNorm2d(out_channels))
-    if changes:
-        return PadShortcut(place.in_channels, out_channels, stride=place.stride)
-    return nn.Identity()
-
-
-class PostActivation(nn.Module):
-    """relu(F(x) + shortcut(x)), He et al. 2015, equation 1 and Figure 2. Subclasses define F."""
-
-    downsample: nn.Module | None
-
-    def residual(self, x: Tensor) -> Tensor:
-        """F(x): what the block adds to its shortcut, before the last ReLU."""
-        raise TypeError(f"{type(self).__name__} does not define its residual branch")
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.residual(x)
-        if self.downsample is not None:
-            y = y + self.downsample(x)
-        return torch.relu(y)
-
-
-class BasicBlock(PostActivation):
-    """Two 3x3 convolutions."""
-
-    def __init__(self, place: Place, variant: Variant) -> None:
-        super().__init__()
-        self.conv1 = conv(place.in_channels, place.width, 3, stride=place.stride)
-        self.bn1 = nn.BatchNorm2d(place.width)
-        self.conv2 = conv(place.width, place.width, 3)
-        self.bn2 = nn.BatchNorm2d(place.width)
-        self.downsample = shortcut(place, variant)
-
-    def residual(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
-        return self.bn2(self.conv2(y))  # type: ignore[no-any-return]
-
-
-class Bottleneck(PostActivation):
-    """1x1 to fewer channels, 3x3, 1x1 to four times as many (He et al. 2015, Figure 5, right)."""
-
-    def __init__(self, place: Place, variant: Variant) -> None:
-        super().__init__()
-        width = place.width
-        stride_1x1, stride_3x3 = (place.stride, 1) if variant.stride_on == "first" else (1, place.stride)
-        self.conv1 = conv(place.in_channels, width, 1, stride=stride_1x1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3, stride=stride_3x3)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = conv(width, width * 4, 1)
-        self.bn3 = nn.BatchNorm2d(width * 4)
-        self.downsample = shortcut(place, variant)
-
-    def residual(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
-        y = torch.relu(self.bn2(self.conv2(y)))
-        return self.bn3(self.conv3(y))  # type: ignore[no-any-return]
-
-
-class PreActivation(nn.Module):
-    """F(relu(bn(x))) + shortcut(x), He et al. 2016, Figure 1(b). Subclasses define F.
-
-    The first block of the net follows the stem's own BN and ReLU, so it has none (2016, appendix: the first activation
-    is taken right after the first convolution). The first block of each stage shares its activation between branch and
-    shortcut, as the authors' released code does; all others keep the shortcut a clean identity.
-    """
-
-    downsample: nn.Module | None
-
-    def __init__(self, place: Place, variant: Variant) -> None:
-        super().__init__()
-        self.shares_activation = place.first_of_stage
-        self.bn1: nn.Module = nn.Identity() if place.first_of_net else nn.BatchNorm2d(place.in_channels)
-
-    def activate(self, x: Tensor) -> Tensor:
-        return x if isinstance(self.bn1, nn.Identity) else torch.relu(self.bn1(x))
-
-    def branch(self, activated: Tensor) -> Tensor:
-        raise TypeError(f"{type(self).__name__} does not define its residual branch")
-
-    def residual(self, x: Tensor) -> Tensor:
-        """F(x): what the block adds to its shortcut."""
-        return self.branch(self.activate(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        activated = self.activate(x)
-        y = self.branch(activated)
-        if self.downsample is not None:
-            y = y + self.downsample(activated if self.shares_activation else x)
-        return y
-
-
-class PreactBasicBlock(PreActivation):
-    """Two 3x3 convolutions, each after its own BN and ReLU."""
-
-    def __init__(self, place: Place, variant: Variant) -> None:
-        super().__init__(place, variant)
-        self.conv1 = conv(place.in_channels, place.width, 3, stride=place.stride)
-        self.bn2 = nn.BatchNorm2d(place.width)
-        self.conv2 = conv(place.width, place.width, 3)
-        self.downsample = shortcut(place, variant)
-
-    def branch(self, activated: Tensor) -> Tensor:
-        y = torch.relu(self.bn2(self.conv1(activated)))
-        return self.conv2(y)  # type: ignore[no-any-return]
-
-
-class PreactBottleneck(PreActivation):
-    """1x1, 3x3, 1x1, each after its own BN and ReLU."""
-
-    def __init__(self, place: Place, variant: Variant) -> None:
-        super().__init__(place, variant)
-        width = place.width
-        stride_1x1, stride_3x3 = (place.stride, 1) if variant.stride_on == "first" else (1, place.stride)
-        self.conv1 = conv(place.in_channels, width, 1, stride=stride_1x1)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv2 = conv(width, width, 3, stride=stride_3x3)
-        self.bn3 = nn.BatchNorm2d(width)
-        self.conv3 = conv(width, width * 4, 1)
-        self.downsample = shortcut(place, variant)
-
-    def branch(self, activated: Tensor) -> Tensor:
-        y = torch.relu(self.bn2(self.conv1(activated)))
-        y = torch.relu(self.bn3(self.conv2(y)))
-        return self.conv3(y)  # type: ignore[no-any-return]
-
-
 Block = BasicBlock | Bottleneck | PreactBasicBlock | PreactBottleneck
 BLOCKS: dict[tuple[str, bool], type[Block]] = {
     ("basic", False): BasicBlock,
@@ -241,8 +130,29 @@ BLOCKS: dict[tuple[str, bool], type[Block]] = {
 }
 
 
+def stem_convolutions(in_channels: int, out_channels: int, variant: Variant) -> nn.Module:
+    """The convolutions of the stem: 7x7/2, or three 3x3 of which the first halves the size, or one 3x3.
+
+    The deep stem is that of Tong He et al. 2018, section 4.2, ResNet-C: 32, 32 and 64 channels, BN and ReLU between.
+    """
+    if variant.stem == "cifar":
+        return conv(in_channels, out_channels, 3)
+    if variant.stem == "imagenet":
+        return conv(in_channels, out_channels, 7, stride=2)
+    half = out_channels // 2
+    return nn.Sequential(
+        conv(in_channels, half, 3, stride=2),
+        nn.BatchNorm2d(half),
+        nn.ReLU(),
+        conv(half, half, 3),
+        nn.BatchNorm2d(half),
+        nn.ReLU(),
+        conv(half, out_channels, 3),
+    )
+
+
 class ResNet(nn.Module):
-    """A residual, pre-activation or plain network.
+    """A residual network of any variant, or a plain one.
 
     Args:
         variant: which network of the family.
@@ -259,15 +169,13 @@ class ResNet(nn.Module):
         super().__init__()
         require_sizes(num_classes, in_channels)
         self.variant, self.num_classes, self.in_channels = variant, num_classes, in_channels
-        first_width = variant.widths[0]
-        kernel, stride = (7, 2) if variant.stem == "imagenet" else (3, 1)
-        self.conv1 = conv(in_channels, first_width, kernel, stride=stride)
-        self.bn1 = nn.BatchNorm2d(first_width)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if variant.stem == "imagenet" else nn.Identity()
-        channels = first_width
-        for index in range(len(variant.blocks)):
+        channels = variant.widths[0]
+        self.conv1 = stem_convolutions(in_channels, channels, variant)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.maxpool = nn.Identity() if variant.stem == "cifar" else nn.MaxPool2d(3, stride=2, padding=1)
+        for index, out_channels in enumerate(variant.outputs):
             self.add_module(f"layer{index + 1}", self._stage(index, channels))
-            channels = variant.widths[index] * variant.expansion
+            channels = out_channels
         self.bn_last = nn.BatchNorm2d(channels) if variant.preactivation else None
         self.fc = nn.Linear(channels, num_classes)
         initialise_he(self)
@@ -275,13 +183,14 @@ class ResNet(nn.Module):
     def _stage(self, index: int, in_channels: int) -> nn.Sequential:
         variant = self.variant
         block = BLOCKS[variant.block, variant.preactivation]
-        width = variant.widths[index]
+        width, out_channels = variant.inner_widths[index], variant.outputs[index]
         blocks = []
         for number in range(variant.blocks[index]):
             first = number == 0
             place = Place(
-                in_channels=in_channels if first else width * variant.expansion,
+                in_channels=in_channels if first else out_channels,
                 width=width,
+                out_channels=out_channels,
                 stride=2 if first and index > 0 else 1,
                 first_of_stage=first,
                 first_of_net=first and index == 0,
@@ -295,7 +204,7 @@ class ResNet(nn.Module):
             yield f"layer{index + 1}", self.get_submodule(f"layer{index + 1}")  # type: ignore[misc]
 
     def stem(self, x: Tensor) -> Tensor:
-        if self.variant.stem == "imagenet" and not torch.compiler.is_compiling():
+        if self.variant.stem != "cifar" and not x.is_meta and not torch.compiler.is_compiling():
             warn_if_small(x.shape[-2], x.shape[-1])
         return self.maxpool(torch.relu(self.bn1(self.conv1(x))))  # type: ignore[no-any-return]
 
@@ -321,10 +230,10 @@ class ResNet(nn.Module):
 
 
 def warn_if_small(height: int, width: int) -> None:
-    """Warn where a 7x7/2 stem and max pooling would leave almost nothing of an image."""
+    """Warn where a stem that divides the size by four would leave almost nothing of an image."""
     if min(height, width) < 64:
         warnings.warn(
-            f"an image of {height}x{width} is small for a 7x7/2 stem: four stages later "
+            f"an image of {height}x{width} is small for a net made for 224x224: after its four stages "
             f"{-(-height // 32)}x{-(-width // 32)} remain. Try: resnet20, made for small images",
             stacklevel=4,
         )
@@ -367,3 +276,34 @@ def cifar(depth: int, *, block: Literal["basic", "bottleneck"] = "basic", **chan
         )
     changes.setdefault("shortcut", "pad" if block == "basic" else "project")
     return Variant(blocks=(n, n, n), widths=CIFAR_WIDTHS, block=block, stem="cifar", **changes)  # type: ignore[arg-type]
+
+
+def resnext(*blocks: int, groups: int, group_width: int) -> Variant:
+    """An ImageNet ResNeXt, `groups` x `group_width`d (Xie et al. 2017, Table 1: 32x4d has 128 channels in stage one).
+
+    Raises:
+        InputError: groups x group_width is no multiple of 64, the width of the first stage.
+    """
+    widen, rest = divmod(groups * group_width, 64)
+    if rest or widen < 1:
+        raise InputError(f"groups x group_width: must be a multiple of 64, got {groups} x {group_width}. Try: 32 x 4")
+    return imagenet(*blocks, block="bottleneck", widen=widen, groups=groups)
+
+
+def wide(depth: int, widen: int) -> Variant:
+    """A CIFAR wide residual network, WRN-`depth`-`widen` (Zagoruyko & Komodakis 2016, Table 1).
+
+    The depth is 6n + 4: its paper counts convolutions, with the three projections and without the linear layer. (At
+    `widen` 1 the first stage needs no projection; the name stays, and the authors' code then takes the first shortcut
+    before the stem's BN and ReLU, where ours takes it after them, as He et al. 2016 do.)
+
+    Raises:
+        InputError: no n gives this depth.
+    """
+    n, rest = divmod(depth - 4, 6)
+    if rest or n < 1:
+        below = max(n, 1) * 6 + 4
+        raise InputError(
+            f"depth: a wide residual network has 6n + 4 convolutions, got {depth}. Try: {below} or {below + 6}"
+        )
+    return Variant(blocks=(n, n, n), widths=CIFAR_WIDTHS, stem="cifar", preactivation=True, widen=widen)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from textwrap import wrap
 from typing import Any, ParamSpec
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
+
+from residuum.report.labels import Disc, Rectangle, distance, label_places, nearest
+from residuum.report.numbers import short
 
 # Okabe and Ito's colours, dark ones alternating with light ones so that neighbours differ in grey as well.
 COLOURS = ("#E69F00", "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#CC79A7")
@@ -25,6 +32,9 @@ STYLE: Any = {
     "text.parse_math": False,  # a name may hold a dollar sign
 }
 MAX_SHOWN_ERROR = 100.0
+LARGEST_DISC = 850.0  # square points
+LEADER = 7.0  # points from disc to label from which a line joins them
+LABEL_SIZE = 9.0
 LABELLED = "labelled"  # mark of the lines that a legend names
 P = ParamSpec("P")
 
@@ -52,6 +62,17 @@ class ArmCurves:
     name: str
     train: Curve
     test: Curve | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One net: multiply-adds for an image, parameters, published error in percent and how that was measured."""
+
+    name: str
+    macs: int
+    parameters: int
+    error: float
+    protocol: str
 
 
 def _styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
@@ -130,6 +151,92 @@ def confusion(counts: NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     return _draw(figure)
+
+
+@_styled
+def accuracy_against_macs(points: Sequence[Point]) -> Drawing:
+    """Published error over multiply-adds, one panel for each protocol; the area of a disc is the number of parameters.
+
+    Raises:
+        ValueError: there are no points.
+    """
+    if not points:
+        raise ValueError("points: must be at least one, got none. Try: nets that have a published error")
+    panels: dict[str, list[Point]] = {}
+    for point in points:
+        panels.setdefault(point.protocol, []).append(point)
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.8 * columns + 0.4, 4.9 * rows), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    area = LARGEST_DISC / max(point.parameters for point in points)
+    for axis, (protocol, members) in zip(axes, panels.items(), strict=False):
+        _discs(axis, protocol, members, area)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    figure.draw_without_rendering()  # places the axes, by which the labels are placed
+    figure.set_layout_engine("none")
+    for axis, members in zip(axes, panels.values(), strict=False):
+        _labels(canvas, axis, members, area)
+    return _draw(figure)
+
+
+def _discs(axis: Axes, protocol: str, points: Sequence[Point], area: float) -> None:
+    axis.scatter(
+        [point.macs for point in points],
+        [point.error for point in points],
+        s=[area * point.parameters for point in points],
+        c=COLOURS[1], alpha=0.35, linewidths=0,
+    )  # fmt: skip
+    axis.scatter([point.macs for point in points], [point.error for point in points], s=7, c="#003f66", linewidths=0)
+    axis.set_title("\n".join(wrap(protocol, 46)), fontsize=11, fontweight="bold", pad=30)
+    axis.set_xscale("log")
+    low, high = (limit(point.macs for point in points) for limit in (min, max))
+    axis.set_xlim(low / 2.2, high * 2.2)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _rounded(value)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    errors = [point.error for point in points]
+    room = max(0.16 * (max(errors) - min(errors)), 0.5)
+    axis.set_ylim(max(0.0, min(errors) - room), max(errors) + room)
+    axis.set_xlabel("MACs for an image (log scale)")
+    axis.set_ylabel("published error (%)")
+    axis.grid(color="#e3e6ea", linewidth=0.7)
+    axis.set_axisbelow(True)
+    largest = 10 ** int(np.log10(LARGEST_DISC / area))
+    sizes = [largest / 100, largest / 10, largest]
+    handles = [axis.scatter([], [], s=area * size, c=COLOURS[1], alpha=0.35, linewidths=0) for size in sizes]
+    axis.legend(handles, [_rounded(size) + (" parameters" if size == largest else "") for size in sizes],
+                frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)  # fmt: skip
+
+
+def _rounded(value: float) -> str:
+    """A round number without the zeros behind its point."""
+    return re.sub(r"\.0+ ", " ", short(value))
+
+
+def _labels(canvas: FigureCanvasAgg, axis: Axes, points: Sequence[Point], area: float) -> None:
+    """Names beside their discs; a line joins those that had to go further."""
+    pixels = canvas.figure.dpi / 72
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    texts = [axis.text(0, 0, point.name, fontsize=LABEL_SIZE) for point in points]
+    discs = []
+    for text, point in zip(texts, points, strict=True):
+        box = text.get_window_extent(renderer)
+        x, y = axis.transData.transform((point.macs, point.error))
+        discs.append(Disc(x, y, np.sqrt(area * point.parameters / np.pi) * pixels, box.width + 4 * pixels, box.height))
+    frame = axis.get_window_extent()
+    back = axis.transData.inverted()
+    for text, disc, place in zip(
+        texts, discs, label_places(discs, Rectangle(frame.x0, frame.y0, frame.x1, frame.y1)), strict=True
+    ):
+        left, middle = back.transform((place.left + 2 * pixels, (place.low + place.high) / 2))
+        text.set_position((left, middle))
+        text.set_verticalalignment("center")
+        if distance(place, disc) > LEADER * pixels:
+            ends = back.transform([(disc.x, disc.y), nearest(place, disc)])
+            axis.plot(ends[:, 0], ends[:, 1], color="#8a94a3", linewidth=0.7, zorder=1)
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:

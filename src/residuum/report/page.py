@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from residuum.report.figures import Drawing
+
+class Figure(Protocol):
+    """Anything drawn as SVG, with its labels escaped; by `figures` or on a `svg.Canvas`."""
+
+    @property
+    def svg(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -20,20 +26,41 @@ class Table:
     numeric: Sequence[int] = ()
 
 
+@dataclass(frozen=True)
+class Tile:
+    """One number that stands out, with what it is and a remark."""
+
+    value: str
+    label: str
+    remark: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A heading with any of: a paragraph, a figure with its caption, a table, preformatted text that folds."""
+    """A heading with any of: a paragraph, tiles, a figure with its caption, a table, preformatted text that folds.
+
+    Attributes:
+        narrow: the figure is drawn for a column of a phone's width.
+        stacks: on a phone each row of the table becomes a list of its cells; for few rows with long texts.
+        folds: the table is folded away.
+        beside: sections to the right of this one where the window is wide, below it where it is not.
+    """
 
     title: str
     text: str = ""
-    drawing: Drawing | None = None
+    tiles: Sequence[Tile] = ()
+    drawing: Figure | None = None
+    narrow: bool = False
     caption: str = ""
     table: Table | None = None
+    stacks: bool = False
+    folds: bool = False
     folded: str = ""
+    beside: Sequence[Section] = ()
 
     @property
     def svg(self) -> Markup | None:
-        """The figure's own markup; made by `figures`, where matplotlib escapes all labels."""
+        """The figure's own markup; made by those that escape all labels."""
         return Markup(self.drawing.svg) if self.drawing else None
 
 

@@ -18,6 +18,23 @@ WARM_UP_NETS = frozenset(
 )
 
 
+# Nets without batch normalisation. At the rates of the others their loss grows until it is no number; they get a tenth,
+# 0.01 instead of 0.1, which is also what the papers of AlexNet, ZFNet and VGG started with.
+UNNORMALISED_NETS = frozenset(
+    {"lenet5", "lenet5_1998", "alexnet", "alexnet_2012", "alexnet_2012_merged", "zfnet", "zfnet_512"}
+    | {"vgg11", "vgg13", "vgg16", "vgg19", "vgg16_gap", "googlenet"}
+)
+
+# Side in pixels that small grey images are enlarged to, for nets whose strides would leave nothing of them.
+ENLARGED: dict[str, int] = {
+    **dict.fromkeys(("lenet5", "lenet5_1998", "googlenet", "googlenet_bn"), 32),
+    **dict.fromkeys(("alexnet", "zfnet", "zfnet_512"), 64),
+    **dict.fromkeys(("alexnet_2012", "alexnet_2012_merged"), 67),
+    **dict.fromkeys(("vgg11", "vgg13", "vgg16", "vgg19", "vgg16_gap"), 32),
+    **dict.fromkeys(("vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"), 32),
+}
+
+
 def paper_cifar(*, split: Literal["50k", "45k/5k"] = "50k", warm_up: bool = False) -> Recipe:
     """CIFAR-10 as in He et al. 2015, section 4.2.
 
@@ -64,12 +81,20 @@ def paper_imagenet() -> Recipe:
     )
 
 
-def digits() -> Recipe:
+def digits(*, learning_rate: float = 0.1, image_size: int | None = None) -> Recipe:
     """Small grey images: 30 epochs, batch 128, one cycle up to 0.1, momentum 0.9, no augmentation."""
-    return Recipe(name="digits", epochs=30, batch_size=128, learning_rate=0.1, momentum=0.9, schedule=OneCycle())
+    return Recipe(
+        name="digits",
+        epochs=30,
+        batch_size=128,
+        learning_rate=learning_rate,
+        momentum=0.9,
+        schedule=OneCycle(),
+        image_size=image_size,
+    )
 
 
-def folder(*, image_size: int = 224) -> Recipe:
+def folder(*, learning_rate: float = 0.05, image_size: int = 224) -> Recipe:
     """A folder of photographs, from scratch: 60 epochs of batch 32, one cycle up to 0.05.
 
     Scale and crop vary as in `paper_imagenet`, in proportion to `image_size`.
@@ -78,7 +103,7 @@ def folder(*, image_size: int = 224) -> Recipe:
         name="folder",
         epochs=60,
         batch_size=32,
-        learning_rate=0.05,
+        learning_rate=learning_rate,
         schedule=OneCycle(),
         augmentation=ScaleCropFlip(smallest=round(image_size * 256 / 224), largest=round(image_size * 480 / 224)),
         image_size=image_size,
@@ -95,18 +120,31 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 
 
 def recipe(name: str, net_name: str = "") -> Recipe:
-    """The recipe of that name, as it is for a net: `paper_cifar` warms up the nets that the papers warm up.
+    """The recipe of that name, as it is for a net.
+
+    `paper_cifar` warms up the nets that the papers warm up. `digits` and `folder` have a tenth of the rate for nets
+    without batch normalisation, and `digits` enlarges the images for nets that need it.
 
     Raises:
         InputError: there is none; the message names the nearest.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return paper_cifar(warm_up=net_name in WARM_UP_NETS) if name == "paper_cifar" else RECIPES[name]()
+    if name == "paper_cifar":
+        return paper_cifar(warm_up=net_name in WARM_UP_NETS)
+    if name == "digits":
+        return digits(learning_rate=_rate(0.1, net_name), image_size=ENLARGED.get(net_name))
+    if name == "folder":
+        return folder(learning_rate=_rate(0.05, net_name))
+    return RECIPES[name]()
+
+
+def _rate(normalised: float, net_name: str) -> float:
+    return normalised / 10 if net_name in UNNORMALISED_NETS else normalised
 
 
 def default_recipe(dataset: Dataset, net_name: str, net_size: int) -> Recipe:
     """What a person means who names a net and a data set only; `net_size` is the net's own input size."""
     if dataset.image_size is None:
-        return folder(image_size=net_size)
+        return folder(learning_rate=_rate(0.05, net_name), image_size=net_size)
     return recipe("digits" if dataset.channels == 1 else "paper_cifar", net_name)

@@ -1,0 +1,298 @@
+"""`residuum compare`: nets side by side, and two of them layer by layer."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from residuum.commands.options import shown_path
+from residuum.commands.summary import Format, Shown, image_shape, require_file, warnings
+from residuum.errors import InputError
+
+if TYPE_CHECKING:
+    from residuum.costing.cost import Cost, Layer
+    from residuum.costing.difference import Pair
+    from residuum.nets.catalog import Entry
+    from residuum.report.figures import Point
+    from residuum.report.page import Section, Table
+
+QUANTITIES = (
+    ("parameters", "parameters"),
+    ("inference_parameters", "parameters in evaluation"),
+    ("macs", "MACs"),
+    ("flops", "FLOPs"),
+    ("activation_values", "activations"),
+)
+HELD = (("forward_peak", "memory in evaluation"), ("training_peak", "memory of a training step"))
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Nets side by side: cost, memory, receptive field, published error; two of them layer by layer as well.
+
+    residuum compare alexnet alexnet_2012 shows where twins differ.
+    """
+
+    models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL ...")]
+    """Names of nets, or Run or Classifier directories; two or more."""
+    input: str | None = None
+    """One image for all as CHANNELSxHEIGHTxWIDTH; each net's own by default."""
+    batch: int = 1
+    """Images at once."""
+    layers: bool = False
+    """Show two nets layer by layer though they are no twins, and what they have in common as well."""
+    format: Format = "table"
+    """table for the terminal, markdown or csv."""
+    plot: Path | None = None
+    """Draw published error against MACs to this .png or .svg file."""
+    html: Path | None = None
+    """Write a page with the tables and the plot to this file."""
+    json: bool = False
+    """Print JSON."""
+
+    def run(self) -> int:
+        from residuum.files.atomic import write_file
+        from residuum.report.table import without_columns
+
+        self._require()
+        counted, entries = self._count()
+        pairs = self._pairs(counted, entries)
+        points = points_of(counted, entries)
+        if self.plot is not None:
+            write_file(self.plot, self._drawn(points))
+            print(f"plot {shown_path(self.plot)}", file=sys.stderr)
+        if self.html is not None:
+            write_file(self.html, self._page(counted, entries, pairs, points).encode())
+            print(f"page {shown_path(self.html)}", file=sys.stderr)
+        if self.json:
+            print(json.dumps(as_json(counted, entries, pairs)))
+            return 0
+        show = Shown(self.format)
+        show.table(side_by_side(counted, entries))
+        if self.format == "csv":
+            return 0
+        if pairs is not None:
+            table = pair_table(pairs, *counted, everything=self.layers)
+            show.table(without_columns(table, ()))
+        drawn = points if self.plot is not None else ()
+        for line in remarks(counted, entries, drawn):
+            print(line)
+        return 0
+
+    def _require(self) -> None:
+        require_file(self.plot, ".png", ".svg")
+        require_file(self.html, ".html")
+        if len(self.models) < 2:
+            other = "resnet50" if "resnet50" not in self.models else "resnet18"
+            raise InputError(
+                f"models: at least two are needed, got {len(self.models)}. "
+                f"Try: residuum compare {' '.join([*self.models, other])}"
+            )
+        if repeated := next((name for name in self.models if self.models.count(name) > 1), None):
+            raise InputError(f"models: {repeated} is named twice. Try: each net once")
+        if self.layers and len(self.models) != 2:
+            raise InputError(
+                f"layers: needs exactly two nets, got {len(self.models)}. "
+                f"Try: residuum compare {self.models[0]} {self.models[1]} --layers"
+            )
+        if self.batch < 1:
+            raise InputError(f"batch: must be at least 1, got {self.batch}. Try: 1")
+
+    def _count(self) -> tuple[dict[str, Cost], dict[str, Entry | None]]:
+        from residuum.costing.count import cost
+        from residuum.references import skeleton
+        from residuum.report.progress import ConsoleProgress
+
+        shape = image_shape(self.input)
+        counted: dict[str, Cost] = {}
+        entries: dict[str, Entry | None] = {}
+        with ConsoleProgress() as progress:
+            for number, name in enumerate(self.models):
+                found = skeleton(name)
+                counted[name] = cost(found.net, shape or found.input_shape, batch=self.batch)
+                entries[name] = found.entry
+                for warning in warnings(counted[name]):
+                    progress.message(f"{warning[:-1]} in {name})")
+                progress.images(number + 1, len(self.models))
+        return counted, entries
+
+    def _pairs(self, counted: dict[str, Cost], entries: dict[str, Entry | None]) -> list[Pair] | None:
+        from residuum.costing.difference import difference
+
+        if len(counted) != 2 or not (self.layers or are_twins(entries)):
+            return None
+        return difference(*counted.values())
+
+    def _command(self) -> str:
+        words = ["residuum", "compare", *self.models]
+        words += ["--input", self.input] if self.input else []
+        words += ["--batch", str(self.batch)] if self.batch != 1 else []
+        words += ["--layers"] if self.layers else []
+        return shlex.join([*words, "--html", str(self.html)])
+
+    def _drawn(self, points: Sequence[Point]) -> bytes:
+        from residuum.report.figures import accuracy_against_macs
+
+        if not points:
+            raise InputError("plot: none of these nets has a published error. Try: residuum compare vgg16 resnet50")
+        drawing = accuracy_against_macs(points)
+        return drawing.png if self.plot is not None and self.plot.suffix == ".png" else drawing.svg.encode()
+
+    def _page(
+        self,
+        counted: dict[str, Cost],
+        entries: dict[str, Entry | None],
+        pairs: list[Pair] | None,
+        points: Sequence[Point],
+    ) -> str:
+        from residuum.costing.cost import CONVENTION
+        from residuum.report.figures import accuracy_against_macs
+        from residuum.report.page import Section, render
+
+        sections: list[Section] = [Section(title="Side by side", table=side_by_side(counted, entries))]
+        if points:
+            caption = "Published test error against multiply-adds for one image; the area of a disc is its parameters."
+            sections.append(Section(title="Error against cost", drawing=accuracy_against_macs(points), caption=caption))
+        if pairs is not None:
+            sections.append(Section(title="Layer by layer", table=pair_table(pairs, *counted, everything=True)))
+        return render(
+            title=" and ".join(counted) if len(counted) == 2 else "Nets compared",
+            subtitle=" ".join(remarks(counted, entries, points)),
+            sections=sections,
+            footer=f"{CONVENTION}. Made by: {self._command()}",
+        )
+
+
+def are_twins(entries: dict[str, Entry | None]) -> bool:
+    """Whether the catalog says of either of two nets that it is to be compared with the other."""
+    (a, first), (b, second) = entries.items()
+    return (first is not None and first.twin == b) or (second is not None and second.twin == a)
+
+
+def side_by_side(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> Table:
+    """One column for each net; for two nets also the first as a share of the second."""
+    from residuum.nets.reported import ERRORS
+    from residuum.report.cost_tables import alike, in_bytes
+    from residuum.report.page import Table
+
+    costs = list(counted.values())
+    rows = [
+        ["input", *(_shape(each) for each in costs), *[""] * (len(costs) == 2)],
+        *[[words, *(f"{getattr(each, name):,}" for each in costs), *_ratio(costs, name)] for name, words in QUANTITIES],
+        *[
+            [words, *(in_bytes(getattr(each.memory, name)) for each in costs), *_held(costs, name)]
+            for name, words in HELD
+        ],
+        ["last convolution sees", *(alike(each.receptive_field) for each in costs), *[""] * (len(costs) == 2)],
+        ["error % in its paper", *(_error(entries[name]) for name in counted), *[""] * (len(costs) == 2)],
+        *[
+            [
+                protocol,
+                *(f"{errors[name]:.2f}" if name in errors else "" for name in counted),
+                *[""] * (len(costs) == 2),
+            ]
+            for protocol, errors in ERRORS.items()
+            if any(name in errors for name in counted)
+        ],
+    ]
+    last = [f"{next(iter(counted))} / {list(counted)[1]}"] if len(costs) == 2 else []
+    return Table(["", *counted, *last], rows, tuple(range(1, len(costs) + 1 + len(last))))
+
+
+def _shape(counted: Cost) -> str:
+    return "x".join(map(str, counted.input_shapes[0]))
+
+
+def _error(entry: Entry | None) -> str:
+    return entry.published.error if entry is not None else ""
+
+
+def _ratio(costs: Sequence[Cost], name: str) -> list[str]:
+    return [_percent(*(getattr(each, name) for each in costs))] if len(costs) == 2 else []
+
+
+def _held(costs: Sequence[Cost], name: str) -> list[str]:
+    return [_percent(*(getattr(each.memory, name) for each in costs))] if len(costs) == 2 else []
+
+
+def _percent(first: int, second: int) -> str:
+    return f"{100 * first / second:.2f} %" if second else ""
+
+
+def pair_table(pairs: Sequence[Pair], first: str, second: str, *, everything: bool) -> Table:
+    """Two nets opposite each other; runs of equal layers as one line, unless `everything` is asked for."""
+    from residuum.report.page import Table
+
+    rows: list[list[str]] = []
+    for same, together in groupby(pairs, key=lambda pair: pair.same):
+        run = list(together)
+        if same and not everything:
+            rows.append(["=", f"{len(run)} equal layer{'s' if len(run) > 1 else ''}", "", "", ""])
+            continue
+        rows += [["=" if same else _mark(pair), *_words(pair.first), *_words(pair.second)] for pair in run]
+    return Table(("", first, "", second, ""), rows)
+
+
+def _mark(pair: Pair) -> str:
+    return "-" if pair.second is None else "+" if pair.first is None else "≠"
+
+
+def _words(layer: Layer | None) -> list[str]:
+    if layer is None:
+        return ["", ""]
+    text = f"{layer.kind} {layer.detail}".strip()
+    size = "x".join(map(str, layer.output_shape[1:])) if layer.calls else "only in training"
+    return [layer.name, f"{text} → {size}" + (f", {layer.parameters:,} parameters" if layer.parameters else "")]
+
+
+def remarks(counted: dict[str, Cost], entries: dict[str, Entry | None], points: Sequence[Point]) -> list[str]:
+    """The ratio of two nets in words, what is told of it, and which nets have no error to draw."""
+    from residuum.nets.reported import RATIOS
+
+    lines = []
+    names = list(counted)
+    if len(names) == 2:
+        share = _percent(*(each.macs for each in counted.values()))
+        lines.append(f"{names[0]} has {share} of the MACs of {names[1]}.")
+        told = RATIOS.get((names[0], names[1])) or RATIOS.get((names[1], names[0]))
+        if told:
+            lines.append(f"{told}.")
+        if not are_twins(entries):
+            lines.append(f"Layer by layer: residuum compare {names[0]} {names[1]} --layers")
+    drawn = {point.name for point in points}
+    if points and (missing := [name for name in names if name not in drawn]):
+        lines.append(f"Not drawn, for want of a published error: {', '.join(missing)}.")
+    return lines
+
+
+def points_of(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> list[Point]:
+    """Each net under every protocol by which its error is known, at the net's own size of image."""
+    from residuum.nets.reported import ERRORS
+    from residuum.report.figures import Point
+
+    return [
+        Point(name=name, macs=entry.macs, parameters=entry.parameters, error=errors[name], protocol=protocol)
+        for protocol, errors in ERRORS.items()
+        for name in counted
+        if (entry := entries[name]) is not None and name in errors
+    ]
+
+
+def as_json(
+    counted: dict[str, Cost], entries: dict[str, Entry | None], pairs: Sequence[Pair] | None
+) -> dict[str, object]:
+    """Totals of each net, and the layers of two nets opposite each other where they are shown."""
+    nets = {}
+    for name, each in counted.items():
+        entry = entries[name]
+        totals = {key: value for key, value in each.to_json().items() if key not in ("layers", "stages", "groups")}
+        nets[name] = {**totals, "published": asdict(entry.published) if entry is not None else None}
+    return {"nets": nets, "layers": None if pairs is None else [asdict(pair) for pair in pairs]}

@@ -1,0 +1,290 @@
+"""`residuum summary`: what a net costs, layer by layer."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from residuum.commands.options import shown_path
+from residuum.errors import InputError
+
+if TYPE_CHECKING:
+    from residuum.costing.cost import Cost, Share
+    from residuum.nets.catalog import Entry
+    from residuum.report.page import Table
+
+Format = Literal["table", "markdown", "csv"]
+LARGEST_BATCH = 2**20
+ROUNDING = 0.01  # share by which a printed figure may differ without a reason
+WIDE_COLUMNS = (7, 6, 5, 2)  # of the table of units: what a narrow terminal does without
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a net costs: shapes, parameters, MACs, memory, receptive field of each layer; exact, nothing is allocated.
+
+    residuum summary vgg16 --html vgg16.html draws the network as well.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """The name of a net, or a Run or Classifier directory."""
+    input: str | None = None
+    """The image as CHANNELSxHEIGHTxWIDTH; that of the net by default."""
+    batch: int = 1
+    """Images at once."""
+    depth: int = 2
+    """Levels of modules to show; 9 shows every layer."""
+    format: Format = "table"
+    """table for the terminal; markdown; csv, every layer."""
+    html: Path | None = None
+    """Write a page with a drawing of the network to this file."""
+    json: bool = False
+    """Print JSON, with every layer."""
+
+    def run(self) -> int:
+        from residuum.costing.count import cost
+        from residuum.files.atomic import write_file
+        from residuum.references import skeleton
+
+        require_file(self.html, ".html")
+        shape = image_shape(self.input)
+        if not 1 <= self.batch <= LARGEST_BATCH:
+            raise InputError(f"batch: must be at least 1 and at most {LARGEST_BATCH:,}, got {self.batch}. Try: 1")
+        if self.depth < 1:
+            raise InputError(f"depth: must be at least 1, got {self.depth}. Try: 2")
+        found = skeleton(self.model)
+        counted = cost(found.net, shape or found.input_shape, batch=self.batch)
+        for warning in warnings(counted):
+            print(warning, file=sys.stderr)
+        if self.html is not None:
+            write_file(self.html, self._page(counted, found.entry).encode())
+            print(f"page {shown_path(self.html)}", file=sys.stderr)
+        if self.json:
+            print(json.dumps(as_json(self.model, counted, found.entry)))
+        elif self.format == "csv":
+            self._print_csv(counted)
+        else:
+            self._print(counted, found.entry)
+        return 0
+
+    def _command(self) -> str:
+        words = ["residuum", "summary", self.model]
+        words += ["--input", self.input] if self.input else []
+        words += ["--batch", str(self.batch)] if self.batch != 1 else []
+        return shlex.join([*words, "--html", str(self.html)])
+
+    def _page(self, counted: Cost, entry: Entry | None) -> str:
+        from residuum.costing.cost import CONVENTION
+        from residuum.costing.fold import folded, units
+        from residuum.report.cost_page import cost_page
+
+        return cost_page(
+            title=self.model,
+            subtitle=headline(counted, entry),
+            glance=glance(counted),
+            cost=counted,
+            units=folded(units(counted, self.depth)),
+            stages=counted.stages(),
+            groups=counted.groups(),
+            published=published(counted, entry),
+            convention=CONVENTION,
+            command=self._command(),
+        )
+
+    def _print_csv(self, counted: Cost) -> None:
+        from residuum.report.cost_tables import layer_table
+        from residuum.report.table import as_csv
+
+        print(as_csv(layer_table(counted.layers)))
+
+    def _print(self, counted: Cost, entry: Entry | None) -> None:
+        from residuum.costing.cost import CONVENTION
+        from residuum.costing.fold import folded, units
+        from residuum.report.cost_tables import memory_table, share_table, unit_table
+
+        print_lines = print if self.format == "table" else _paragraph
+        show = Shown(self.format)
+        show.heading(self.model)
+        print_lines(headline(counted, entry))
+        show.table(unit_table(folded(units(counted, self.depth))), droppable=WIDE_COLUMNS)
+        show.table(share_table("size of map", counted.stages()))
+        show.table(share_table("kind of layer", counted.groups()))
+        show.table(memory_table(counted.memory))
+        if (table := published(counted, entry)) is not None:
+            show.table(table)
+        for line in (*totals(counted), *glance(counted)):
+            print_lines(line)
+        if entry is not None and entry.note:
+            print_lines(f"note: {entry.note}")
+        if entry is not None and entry.twin:
+            print_lines(f"layer by layer against its twin: residuum compare {entry.name} {entry.twin}")
+        print_lines(CONVENTION)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Prints tables and headings as the terminal or as Markdown wants them."""
+
+    format: Format
+
+    def heading(self, text: str) -> None:
+        if self.format == "markdown":
+            print(f"## {text}\n")
+
+    def table(self, table: Table, *, droppable: Sequence[int] = ()) -> None:
+        from residuum.report.table import as_csv, as_markdown, print_table
+
+        if self.format == "table":
+            print()
+            print_table(table, droppable=droppable)
+            print()
+        else:
+            print((as_markdown if self.format == "markdown" else as_csv)(table) + "\n")
+
+
+def _paragraph(text: str) -> None:
+    print(f"{text}\n")
+
+
+def require_file(path: Path | None, *suffixes: str) -> None:
+    """Refuse a file that cannot be written, before any work.
+
+    Raises:
+        InputError: it has another suffix, or its directory does not exist.
+    """
+    if path is not None and (path.suffix not in suffixes or not path.parent.is_dir() or path.is_dir()):
+        raise InputError(
+            f"{path}: cannot be written (a {' or '.join(suffixes)} file in an existing directory). "
+            f"Try: {path.stem or 'net'}{suffixes[0]}"
+        )
+
+
+def image_shape(text: str | None) -> tuple[int, ...] | None:
+    """`3x224x224` as numbers; None where nothing was given.
+
+    Raises:
+        InputError: it is not of this form.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,6}(x\d{1,6}){2}", text):
+        sides = re.findall(r"\d{1,6}", text)[:2] or ["224"]
+        raise InputError(f"input: must be CHANNELSxHEIGHTxWIDTH, got {text!r}. Try: --input 3x{sides[0]}x{sides[-1]}")
+    return tuple(int(each) for each in text.split("x"))
+
+
+def warnings(counted: Cost) -> list[str]:
+    """What a person should know before trusting the totals."""
+    return [
+        f"warning: the operator {name} is not known and not counted ({count} times)"
+        for name, count in counted.unknown.items()
+    ]
+
+
+def headline(counted: Cost, entry: Entry | None) -> str:
+    """Source, input and batch in one line."""
+    shapes = ", ".join("x".join(map(str, shape[1:])) for shape in counted.input_shapes)
+    source = f"{entry.published.source}. " if entry is not None else f"{counted.name}. "
+    return f"{source}Input {shapes}, batch {counted.batch}."
+
+
+def totals(counted: Cost) -> list[str]:
+    """The totals in words."""
+    from residuum.report.cost_tables import alike, in_bytes
+
+    memory = counted.memory
+    run = counted.inference_parameters
+    heads = f", {run:,} of them used in evaluation" if run != counted.parameters else ""
+    lines = [
+        f"parameters {counted.parameters:,} ({in_bytes(memory.parameters)}){heads}",
+        f"MACs {counted.macs:,}; FLOPs {counted.flops:,}",
+        f"activations {counted.activation_values:,} values ({in_bytes(counted.activation_bytes)}), input included",
+    ]
+    if counted.receptive_field:
+        lines.append(f"the last convolution sees {alike(counted.receptive_field)} pixels of the image")
+    return lines
+
+
+def glance(counted: Cost) -> list[str]:
+    """Where most of it sits."""
+    groups, stages = counted.groups(), counted.stages()
+    lines = []
+    for quantity, name, shares in (
+        ("parameters", "parameters", groups),
+        ("macs", "MACs", groups),
+        ("activation_values", "activations", stages),
+    ):
+        whole = sum(getattr(share, quantity) for share in shares)
+        if whole:
+            most = _most(shares, quantity, whole)
+            part = sum(getattr(share, quantity) for share in most)
+            lines.append(f"most {name}: {' and '.join(share.name for share in most)}, {100 * part / whole:.1f} %")
+    return lines
+
+
+def _most(shares: Sequence[Share], quantity: str, whole: int) -> list[Share]:
+    """The largest shares that make up more than half together."""
+    chosen: list[Share] = []
+    for share in sorted(shares, key=lambda each: -getattr(each, quantity)):
+        chosen.append(share)
+        if 2 * sum(getattr(each, quantity) for each in chosen) > whole:
+            break
+    return [share for share in shares if share in chosen]
+
+
+def published(counted: Cost, entry: Entry | None) -> Table | None:
+    """What is published beside what was counted; None for a net of one's own or another size of image."""
+    from residuum.nets.reported import TAUGHT
+    from residuum.report.page import Table
+
+    if entry is None or counted.input_shapes[0][1:] != entry.input_shape:
+        return None
+    rows = []
+    for quantity, printed in (("parameters", entry.published.parameters), ("macs", entry.published.macs)):
+        if printed:
+            exact = _exact(counted, quantity)
+            apart = exact / number_of(printed) - 1
+            reason = f": {entry.note}" if entry.note and abs(apart) > ROUNDING else ""
+            source = f"{entry.published.source}{reason}"
+            rows.append([WORDS[quantity], printed, f"{exact:,}", f"{100 * apart:+.1f} %", source])
+    for taught in TAUGHT.get(entry.name, ()):
+        exact = _exact(counted, taught.quantity)
+        rows.append([WORDS[taught.quantity], taught.says, f"{exact:,}", "", f"{taught.source}: {taught.why}"])
+    return Table(("quantity", "published", "exact", "apart", "source and reason"), rows, (2, 3)) if rows else None
+
+
+WORDS = {
+    "parameters": "parameters",
+    "inference_parameters": "parameters in evaluation",
+    "macs": "MACs (the paper's FLOPs)",
+    "activation_values": "activations",
+}
+
+
+def _exact(counted: Cost, quantity: str) -> int:
+    value: int = getattr(counted, quantity)
+    return value // counted.batch if quantity in ("macs", "activation_values") else value
+
+
+def number_of(printed: str) -> float:
+    """A figure as a paper prints it, such as 3.8e9, 0.27M or 60,000."""
+    text = printed.split()[0].replace(",", "")
+    return float(text[:-1]) * 1e6 if text.endswith("M") else float(text)
+
+
+def as_json(name: str, counted: Cost, entry: Entry | None) -> dict[str, object]:
+    """The whole report as plain values, with what the catalog knows of the net."""
+    from dataclasses import asdict
+
+    known = None
+    if entry is not None:
+        known = {"published": asdict(entry.published), "note": entry.note, "twin": entry.twin}
+    return {"model": name, "catalog": known, **counted.to_json()}

@@ -1,0 +1,22 @@
+"""Numbers where room is scarce: three figures and a letter."""
+
+from __future__ import annotations
+
+STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def short(value: float) -> str:
+    """Three figures and a decimal prefix, such as `25.6 M`; below a thousand the number itself."""
+    for size, letter in STEPS:
+        if value >= 0.9995 * size:
+            scaled = value / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {letter}"
+    return f"{value:.3g}"
+
+
+def percent(part: float, whole: float) -> str:
+    """A part in percent; what is there is never shown as nothing."""
+    if not part or not whole:
+        return "0 %"
+    share = 100 * part / whole
+    return "<0.1 %" if share < 0.05 else "100 %" if share >= 99.95 else f"{share:.1f} %"
