@@ -1,14 +1,13 @@
 """Predicted against measured memory: `python benchmarks/cost_memory.py results/cost-memory.json`.
 
-For each net, batch and mode a fresh process builds the net, runs it on the CPU and reports by how much the most resident
-memory it ever had (VmHWM) exceeds what it had before; `residuum.cost` predicts the same figure without allocating
+For each net, batch and mode fresh processes build the net, run it on the CPU and report by how much the most resident
+memory they ever had (VmHWM) exceeds what they had before; `residuum.cost` predicts the same figure without allocating
 anything. With a GPU the most that PyTorch's allocator held is compared as well. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -99,9 +98,8 @@ def compare(device: str) -> list[dict[str, Any]]:
                 row = {"net": net, "batch": batch, "mode": mode, "device": device}
                 rows.append(row | {"predicted_bytes": guess, "measured_bytes": real, "apart": round(apart, 4)})
                 mark = "" if abs(apart) <= ALLOWED[device] else "  beyond the bound"
-                print(
-                    f"{device} {net:10} {batch:3} {mode:9} {guess / 2**20:8.0f} {real / 2**20:8.0f} MiB {apart:+.1%}{mark}"
-                )
+                sizes = f"{guess / 2**20:8.0f} predicted {real / 2**20:8.0f} MiB measured"
+                print(f"{device} {net:10} {batch:3} {mode:9} {sizes} {apart:+.1%}{mark}")
     return rows
 
 

@@ -34,7 +34,8 @@ class LiveBytes:
         self.peak_at = ""
         self.heap = Heap()
         self._where = where
-        self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._held: dict[int, weakref.KeyedRef[int, torch.UntypedStorage]] = {}
+        self._sizes: dict[int, int] = {}
 
     def know(self, tensor: Tensor) -> None:
         """Leave the storage of a tensor, and so every view of it, out of the count: weights, which are there anyway."""
@@ -64,13 +65,14 @@ class LiveBytes:
 
     def _hold(self, storage: torch.UntypedStorage, size: int) -> None:
         key = storage._cdata
-
-        def ended(_: object) -> None:
-            self._held.pop(key, None)
-            self.heap.release(key)
-            self.now -= size
-
-        self._held[key] = weakref.ref(storage, ended)
+        self._held[key] = weakref.KeyedRef(storage, self._ended, key)
+        self._sizes[key] = size
         self.now += size
         if self.now > self.peak:
             self.peak, self.peak_at = self.now, self._where()
+
+    def _ended(self, reference: weakref.KeyedRef[int, torch.UntypedStorage]) -> None:
+        key = reference.key
+        del self._held[key]
+        self.now -= self._sizes.pop(key)
+        self.heap.release(key)
