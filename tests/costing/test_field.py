@@ -141,7 +141,7 @@ def extent(net: nn.Module, image: Tensor, at: Sequence[int]) -> list[tuple[int, 
     return [(int(axis.min()), int(axis.max())) for axis in seen.T]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(exact_parts, min_size=1, max_size=5))
 def test_equals_the_extent_of_the_gradient(parts: list[nn.Module]) -> None:
     net = positive(nn.Sequential(*parts))
@@ -154,7 +154,7 @@ def test_equals_the_extent_of_the_gradient(parts: list[nn.Module]) -> None:
     assert last(counted).receptive_field == (high - low + 1,)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(looser_parts, min_size=1, max_size=5))
 def test_is_an_upper_bound_where_windows_differ_by_position(parts: list[nn.Module]) -> None:
     net = positive(nn.Sequential(*parts))
@@ -223,6 +223,7 @@ class Call(nn.Module):
         lambda x: torch.sigmoid(x.mean((2, 3), keepdim=True)) * x,
         lambda x: x + x.flatten(2).amax(2)[:, :, None, None],
         lambda x: x - x.mean((2, 3), keepdim=True).expand_as(x),
+        lambda x: x + x[..., :1, :1],
         lambda x: functional.instance_norm(x),
         lambda x: functional.adaptive_avg_pool2d(x, 1) * x,
     ],
@@ -265,13 +266,13 @@ def test_resnet50(stride_on: str, pixels: int) -> None:
     net.maxpool = nn.AvgPool2d(3, 2, 1)
     taken: list[Tensor] = []
     net.get_submodule("layer4.2.conv3").register_forward_hook(lambda *given: taken.append(given[-1]))
-    image = torch.ones(1, 1, 800, 800, dtype=torch.float64, requires_grad=True)
+    image = torch.ones(1, 1, 640, 640, dtype=torch.float64, requires_grad=True)
     net(image)
-    (gradient,) = torch.autograd.grad(taken[0][0, :, 12, 12].sum(), image)
+    (gradient,) = torch.autograd.grad(taken[0][0, :, 10, 10].sum(), image)
     seen = gradient[0, 0].nonzero()
     assert [int(axis.max() - axis.min()) + 1 for axis in seen.T] == [pixels, pixels]
     assert int(seen.min()) > 0
-    assert int(seen.max()) < 799
+    assert int(seen.max()) < 639
 
 
 @pytest.mark.parametrize("shortcut", ["pad", "project", "project_all", "none"])
