@@ -79,11 +79,17 @@ def in_one_line(boxed: str) -> str:
     """What the parser of arguments says in a box of several lines, without the help it repeats."""
     text = " ".join(line.strip("│╭╰╮╯─ \n") for line in boxed.splitlines() if "──" not in line and "----" not in line)
     text = " ".join(text.partition("For full helptext")[0].replace("(required)", "").split())
-    if value := re.search(r"Error parsing (--[\w-]+): .*?\['(.*?)'\]", text):
+    if value := re.search(r"Error parsing (--[\w-]+): .*?(?:\['|: ')(.*?)'", text):
         return f"{value[1]}: cannot be {value[2]!r}"
+    if choice := re.search(r"invalid choice '(.*?)' for argument '(--[\w-]+)'\. Expected one of \((.*?)\)", text):
+        return f"{choice[2]}: cannot be {choice[1]!r} (expected one of {choice[3]})"
+    if missing := re.search(r"Missing value for argument '(--[\w-]+)'", text):
+        return f"{missing[1]}: its value is missing"
     unknown_option, _, meant = text.partition(" Perhaps you meant: ")
+    unknown_option = re.sub(r" \(applied to [\w -]+\)| or misplaced| Arguments are applied to .*", "", unknown_option)
     suggestion = re.match(r"--[\w-]+", meant)
-    return (f"{unknown_option}, perhaps {suggestion[0]}" if suggestion else unknown_option).rstrip(" .")
+    fits = suggestion is not None and suggestion[0] not in unknown_option.replace(",", "").split()
+    return (f"{unknown_option}, perhaps {suggestion[0]}" if suggestion and fits else unknown_option).rstrip(" .")
 
 
 def as_typed(message: str, given: Sequence[str]) -> str:

@@ -36,13 +36,13 @@ def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
         InputError: it stands for nothing; the Run is not finished; the directory is damaged.
     """
     path, name = Path(reference), str(reference)
-    if os.path.isdir(path):  # false, not an error, for what cannot be a path
+    if os.path.isdir(name):  # false, not an error, for what cannot be a path
         if (path / "run.json").exists():
             return Run.open(path).classifier(net=net)
         return Classifier.load(path, net=net)
     if name in catalog.CATALOG:
         return untrained(name)
-    if os.path.exists(path):
+    if os.path.exists(name):
         raise InputError(f"{path}: is a file (expected a Run or Classifier directory). Try: its directory")
     net_name, colon, tag = name.partition(":")
     if colon and net_name in catalog.CATALOG:

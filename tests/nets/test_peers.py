@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from residuum.nets.catalog import net
+from residuum.nets.reported import ERRORS
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,11 @@ def drawn(key: str, like: torch.Tensor, *, keep: bool) -> torch.Tensor:
     if keep and like.ndim == 2:
         LINEAR_LAYERS[key] = weight
     return weight
+
+
+def test_reported_errors_are_those_of_torchvisions_first_weights(torchvision_models) -> None:  # type: ignore[no-untyped-def]
+    protocol = next(each for each in ERRORS if "torchvision" in each)
+    for name, error in ERRORS[protocol].items():
+        theirs = name.removesuffix("_bn") if name == "googlenet_bn" else name
+        weights = torchvision_models.get_model_weights(theirs).IMAGENET1K_V1
+        assert error == pytest.approx(100 - weights.meta["_metrics"]["ImageNet-1K"]["acc@1"], abs=1e-9), name

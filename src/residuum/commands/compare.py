@@ -9,18 +9,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from residuum.commands.options import shown_path
-from residuum.commands.summary import Format, Shown, image_shape, require_file, warnings
+from residuum.commands.summary import Format, Shown, counted_at, require_batch, require_file, warnings
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
     from residuum.costing.cost import Cost, Layer
     from residuum.costing.difference import Pair
     from residuum.nets.catalog import Entry
+    from residuum.references import Skeleton
     from residuum.report.figures import Point
     from residuum.report.page import Section, Table
 
@@ -32,6 +33,7 @@ QUANTITIES = (
     ("activation_values", "activations"),
 )
 HELD = (("forward_peak", "memory in evaluation"), ("training_peak", "memory of a training step"))
+LEGEND = "= equal; ≠ differs; - only in {0}; + only in {1}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Compare:
 
     def run(self) -> int:
         from residuum.files.atomic import write_file
-        from residuum.report.table import without_columns
+        from residuum.report.table import in_parts
 
         self._require()
         counted, entries = self._count()
@@ -76,25 +78,28 @@ class Compare:
             print(json.dumps(as_json(counted, entries, pairs)))
             return 0
         show = Shown(self.format)
-        show.table(side_by_side(counted, entries))
+        table = side_by_side(counted, entries)
+        for part in in_parts(table) if self.format == "table" else [table]:
+            show.table(part)
         if self.format == "csv":
             return 0
         if pairs is not None:
-            table = pair_table(pairs, *counted, everything=self.layers)
-            show.table(without_columns(table, ()))
+            show.table(pair_table(pairs, *counted, everything=self.layers))
+            show.line(LEGEND.format(*counted))
+        show.gap()
         drawn = points if self.plot is not None else ()
-        for line in remarks(counted, entries, drawn):
-            print(line)
+        for line in remarks(counted, entries, pairs, drawn):
+            show.line(line)
         return 0
 
     def _require(self) -> None:
         require_file(self.plot, ".png", ".svg")
         require_file(self.html, ".html")
         if len(self.models) < 2:
-            other = "resnet50" if "resnet50" not in self.models else "resnet18"
+            others = [name for name in ("resnet50", "resnet18") if name not in self.models]
+            two = [*self.models, *others][:2]
             raise InputError(
-                f"models: at least two are needed, got {len(self.models)}. "
-                f"Try: residuum compare {' '.join([*self.models, other])}"
+                f"models: at least two are needed, got {len(self.models)}. Try: residuum compare {shlex.join(two)}"
             )
         if repeated := next((name for name in self.models if self.models.count(name) > 1), None):
             raise InputError(f"models: {repeated} is named twice. Try: each net once")
@@ -103,26 +108,34 @@ class Compare:
                 f"layers: needs exactly two nets, got {len(self.models)}. "
                 f"Try: residuum compare {self.models[0]} {self.models[1]} --layers"
             )
-        if self.batch < 1:
-            raise InputError(f"batch: must be at least 1, got {self.batch}. Try: 1")
+        require_batch(self.batch)
 
     def _count(self) -> tuple[dict[str, Cost], dict[str, Entry | None]]:
-        from residuum.costing.count import cost
         from residuum.references import skeleton
         from residuum.report.progress import ConsoleProgress
 
-        shape = image_shape(self.input)
+        all_found = {name: skeleton(name) for name in self.models}
+        self._require_one_image(all_found)
         counted: dict[str, Cost] = {}
         entries: dict[str, Entry | None] = {}
         with ConsoleProgress() as progress:
-            for number, name in enumerate(self.models):
-                found = skeleton(name)
-                counted[name] = cost(found.net, shape or found.input_shape, batch=self.batch)
-                entries[name] = found.entry
+            for number, (name, found) in enumerate(all_found.items()):
+                try:
+                    counted[name] = counted_at(found, self.input, self.batch)
+                except InputError as error:
+                    raise InputError(str(error).replace("input: layer", f"input: {name}, layer", 1)) from error
+                entries[name] = found.entry if found.entry is not None and found.entry.name == name else None
                 for warning in warnings(counted[name]):
                     progress.message(f"{warning[:-1]} in {name})")
-                progress.images(number + 1, len(self.models))
+                progress.evaluating("nets", number + 1, len(self.models))
         return counted, entries
+
+    def _require_one_image(self, all_found: dict[str, Skeleton]) -> None:
+        """One image for all can only be given where all take as many channels."""
+        channels = {found.input_shape[0] for found in all_found.values()}
+        if self.input is not None and len(channels) > 1:
+            taken = ", ".join(f"{name} {found.input_shape[0]}" for name, found in all_found.items())
+            raise InputError(f"input: no image is one for all (channels: {taken}). Try: the same without --input")
 
     def _pairs(self, counted: dict[str, Cost], entries: dict[str, Entry | None]) -> list[Pair] | None:
         from residuum.costing.difference import difference
@@ -162,10 +175,11 @@ class Compare:
             caption = "Published test error against multiply-adds for one image; the area of a disc is its parameters."
             sections.append(Section(title="Error against cost", drawing=accuracy_against_macs(points), caption=caption))
         if pairs is not None:
-            sections.append(Section(title="Layer by layer", table=pair_table(pairs, *counted, everything=True)))
+            table = pair_table(pairs, *counted, everything=self.layers)
+            sections.append(Section(title="Layer by layer", text=LEGEND.format(*counted), table=table))
         return render(
             title=" and ".join(counted) if len(counted) == 2 else "Nets compared",
-            subtitle=" ".join(remarks(counted, entries, points)),
+            subtitle=" ".join(remarks(counted, entries, pairs, points)),
             sections=sections,
             footer=f"{CONVENTION}. Made by: {self._command()}",
         )
@@ -184,43 +198,30 @@ def side_by_side(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> 
     from residuum.report.page import Table
 
     costs = list(counted.values())
-    rows = [
-        ["input", *(_shape(each) for each in costs), *[""] * (len(costs) == 2)],
-        *[[words, *(f"{getattr(each, name):,}" for each in costs), *_ratio(costs, name)] for name, words in QUANTITIES],
-        *[
-            [words, *(in_bytes(getattr(each.memory, name)) for each in costs), *_held(costs, name)]
-            for name, words in HELD
-        ],
-        ["last convolution sees", *(alike(each.receptive_field) for each in costs), *[""] * (len(costs) == 2)],
-        ["error % in its paper", *(_error(entries[name]) for name in counted), *[""] * (len(costs) == 2)],
-        *[
-            [
-                protocol,
-                *(f"{errors[name]:.2f}" if name in errors else "" for name in counted),
-                *[""] * (len(costs) == 2),
-            ]
-            for protocol, errors in ERRORS.items()
-            if any(name in errors for name in counted)
-        ],
-    ]
-    last = [f"{next(iter(counted))} / {list(counted)[1]}"] if len(costs) == 2 else []
-    return Table(["", *counted, *last], rows, tuple(range(1, len(costs) + 1 + len(last))))
+    known = [entries[name] for name in counted]
+    two = len(costs) == 2
+    rows = [["input", *map(_shape, costs)]]
+    for name, words in QUANTITIES:
+        numbers = [getattr(each, name) for each in costs]
+        if name != "inference_parameters" or numbers != [each.parameters for each in costs]:
+            rows.append([words, *(f"{number:,}" for number in numbers), *([_percent(*numbers)] if two else [])])
+    for name, words in HELD:
+        held = [getattr(each.memory, name) for each in costs]
+        rows.append([words, *map(in_bytes, held), *([_percent(*held)] if two else [])])
+    rows.append(["last convolution sees, px", *(alike(each.receptive_field) for each in costs)])
+    rows.append(["error % in its paper", *(each.published.error if each else "" for each in known)])
+    rows.append(["how it was measured", *(each.published.protocol if each else "" for each in known)])
+    for protocol, errors in ERRORS.items():
+        reported = [f"{errors[each.name]:.2f}" if each and each.name in errors else "" for each in known]
+        rows.append([protocol, *reported])
+    shown = [row + [""] * (two and len(row) == 3) for row in rows if any(row[1:])]
+    last = [f"{next(iter(counted))} / {list(counted)[1]}"] if two else []
+    return Table(["quantity", *counted, *last], shown, tuple(range(1, len(costs) + 1 + len(last))))
 
 
 def _shape(counted: Cost) -> str:
-    return "x".join(map(str, counted.input_shapes[0]))
-
-
-def _error(entry: Entry | None) -> str:
-    return entry.published.error if entry is not None else ""
-
-
-def _ratio(costs: Sequence[Cost], name: str) -> list[str]:
-    return [_percent(*(getattr(each, name) for each in costs))] if len(costs) == 2 else []
-
-
-def _held(costs: Sequence[Cost], name: str) -> list[str]:
-    return [_percent(*(getattr(each.memory, name) for each in costs))] if len(costs) == 2 else []
+    images = f"{counted.batch:,} of " if counted.batch > 1 else ""
+    return images + "x".join(map(str, counted.input_shapes[0][1:]))
 
 
 def _percent(first: int, second: int) -> str:
@@ -235,10 +236,17 @@ def pair_table(pairs: Sequence[Pair], first: str, second: str, *, everything: bo
     for same, together in groupby(pairs, key=lambda pair: pair.same):
         run = list(together)
         if same and not everything:
-            rows.append(["=", f"{len(run)} equal layer{'s' if len(run) > 1 else ''}", "", "", ""])
+            equal = f"{len(run)} equal layers" if len(run) > 1 else "1 equal layer"
+            rows.append(["=", _ends(run, "first"), equal, _ends(run, "second"), ""])
             continue
         rows += [["=" if same else _mark(pair), *_words(pair.first), *_words(pair.second)] for pair in run]
-    return Table(("", first, "", second, ""), rows)
+    return Table(("mark", first, "its layer", second, "its layer"), rows)
+
+
+def _ends(run: Sequence[Pair], side: Literal["first", "second"]) -> str:
+    """The names of the first and the last layer of a run."""
+    names = [layer.name for pair in run if (layer := getattr(pair, side)) is not None]
+    return " … ".join(dict.fromkeys([names[0], names[-1]]))
 
 
 def _mark(pair: Pair) -> str:
@@ -253,19 +261,28 @@ def _words(layer: Layer | None) -> list[str]:
     return [layer.name, f"{text} → {size}" + (f", {layer.parameters:,} parameters" if layer.parameters else "")]
 
 
-def remarks(counted: dict[str, Cost], entries: dict[str, Entry | None], points: Sequence[Point]) -> list[str]:
+def remarks(
+    counted: dict[str, Cost],
+    entries: dict[str, Entry | None],
+    pairs: Sequence[Pair] | None,
+    points: Sequence[Point],
+) -> list[str]:
     """The ratio of two nets in words, what is told of it, and which nets have no error to draw."""
     from residuum.nets.reported import RATIOS
 
     lines = []
     names = list(counted)
     if len(names) == 2:
-        share = _percent(*(each.macs for each in counted.values()))
-        lines.append(f"{names[0]} has {share} of the MACs of {names[1]}.")
+        macs = [each.macs for each in counted.values()]
+        equal = macs[0] == macs[1]
+        share = "as many MACs as" if equal else f"{_percent(*macs)} of the MACs of"
+        lines.append(f"{names[0]} has {share} {names[1]}.")
         told = RATIOS.get((names[0], names[1])) or RATIOS.get((names[1], names[0]))
         if told:
             lines.append(f"{told}.")
-        if not are_twins(entries):
+        if pairs is not None and all(pair.same for pair in pairs):
+            lines.append("No layer differs that convolves, multiplies, normalises, pools or adds.")
+        if pairs is None:
             lines.append(f"Layer by layer: residuum compare {names[0]} {names[1]} --layers")
     drawn = {point.name for point in points}
     if points and (missing := [name for name in names if name not in drawn]):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from residuum.errors import InputError
+
+if TYPE_CHECKING:
+    from residuum.nets.catalog import Entry
+    from residuum.report.page import Table
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class List:
     def run(self) -> int:
         from residuum.nets.catalog import matching
         from residuum.report.page import Table
-        from residuum.report.table import print_table
+        from residuum.report.table import print_table, print_text
 
         entries = matching(self.pattern)
         if not entries:
@@ -31,20 +37,38 @@ class List:
         if self.json:
             print(json.dumps([asdict(entry) for entry in entries], indent=1))
             return 0
-        rows = [
-            [
-                entry.name,
-                f"{entry.parameters:,}",
-                f"{entry.macs:,}",
-                "x".join(map(str, entry.input_shape)),
-                entry.published.error,
-                entry.published.source,
-            ]
-            for entry in entries
-        ]
-        columns = ("net", "parameters", "MACs", "input", "published error %", "source")
-        print_table(Table(columns, rows, numeric=(1, 2)))
+        whole = table_of(entries)
+        print_table(Table(whole.columns, [], whole.numeric), like=whole)
+        for heading, group in groupby(entries, key=heading_of):
+            print_text(f"\n{heading}")
+            print_table(table_of(list(group)), like=whole, header=False)
+        print()
         for entry in entries if self.pattern else ():
             if entry.note:
-                print(f"{entry.name}: {entry.note}")
+                print_text(f"{entry.name}: {entry.note}")
+        print_text("residuum summary NET shows what one costs, residuum compare NET NET two side by side")
         return 0
+
+
+def heading_of(entry: Entry) -> str:
+    """What nets that stand together have in common: their paper and the size of their images."""
+    return f"{entry.published.paper}, images of {'x'.join(map(str, entry.input_shape))}"
+
+
+def table_of(entries: Sequence[Entry]) -> Table:
+    """One row for each net: name, cost, published error with its protocol."""
+    from residuum.report.page import Table
+
+    rows = [
+        [f"  {entry.name}", f"{entry.parameters:,}", f"{entry.macs:,}", error_of(entry)] for entry in entries
+    ]  # fmt: skip
+    return Table(("net", "parameters", "MACs", "published error %"), rows, numeric=(1, 2))
+
+
+def error_of(entry: Entry) -> str:
+    """The error as printed, and how it was measured: `22.85, 10-crop top-1`."""
+    error, protocol = entry.published.error, entry.published.protocol
+    known, _, remark = error.partition(" (")
+    if remark and remark.rstrip(")") in protocol:  # said by both
+        error = known
+    return ", ".join(filter(None, [error, protocol]))

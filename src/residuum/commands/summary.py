@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import sys
@@ -19,10 +20,12 @@ from residuum.errors import InputError
 if TYPE_CHECKING:
     from residuum.costing.cost import Cost, Share
     from residuum.nets.catalog import Entry
+    from residuum.references import Skeleton
     from residuum.report.page import Table
 
 Format = Literal["table", "markdown", "csv"]
 LARGEST_BATCH = 2**20
+LARGEST_INPUT = 2**42  # values; no layer here makes 2**18 times as many, which would be beyond 64 bits
 ROUNDING = 0.01  # share by which a printed figure may differ without a reason
 WIDE_COLUMNS = (7, 6, 5, 2)  # of the table of units: what a narrow terminal does without
 
@@ -50,18 +53,15 @@ class Summary:
     """Print JSON, with every layer."""
 
     def run(self) -> int:
-        from residuum.costing.count import cost
         from residuum.files.atomic import write_file
         from residuum.references import skeleton
 
         require_file(self.html, ".html")
-        shape = image_shape(self.input)
-        if not 1 <= self.batch <= LARGEST_BATCH:
-            raise InputError(f"batch: must be at least 1 and at most {LARGEST_BATCH:,}, got {self.batch}. Try: 1")
+        require_batch(self.batch)
         if self.depth < 1:
             raise InputError(f"depth: must be at least 1, got {self.depth}. Try: 2")
         found = skeleton(self.model)
-        counted = cost(found.net, shape or found.input_shape, batch=self.batch)
+        counted = counted_at(found, self.input, self.batch)
         for warning in warnings(counted):
             print(warning, file=sys.stderr)
         if self.html is not None:
@@ -110,23 +110,23 @@ class Summary:
         from residuum.costing.fold import folded, units
         from residuum.report.cost_tables import memory_table, share_table, unit_table
 
-        print_lines = print if self.format == "table" else _paragraph
         show = Shown(self.format)
         show.heading(self.model)
-        print_lines(headline(counted, entry))
+        show.line(headline(counted, entry))
         show.table(unit_table(folded(units(counted, self.depth))), droppable=WIDE_COLUMNS)
         show.table(share_table("size of map", counted.stages()))
         show.table(share_table("kind of layer", counted.groups()))
         show.table(memory_table(counted.memory))
         if (table := published(counted, entry)) is not None:
             show.table(table)
+        show.gap()
         for line in (*totals(counted), *glance(counted)):
-            print_lines(line)
+            show.line(line)
         if entry is not None and entry.note:
-            print_lines(f"note: {entry.note}")
+            show.line(f"note: {entry.note}")
         if entry is not None and entry.twin:
-            print_lines(f"layer by layer against its twin: residuum compare {entry.name} {entry.twin}")
-        print_lines(CONVENTION)
+            show.line(f"layer by layer against its twin: residuum compare {entry.name} {entry.twin}")
+        show.line(CONVENTION)
 
 
 @dataclass(frozen=True)
@@ -136,49 +136,108 @@ class Shown:
     format: Format
 
     def heading(self, text: str) -> None:
+        from residuum.report.table import in_markdown
+
         if self.format == "markdown":
-            print(f"## {text}\n")
+            print(f"## {in_markdown(text)}\n")
 
     def table(self, table: Table, *, droppable: Sequence[int] = ()) -> None:
+        """The table after an empty line; says which columns a terminal is too narrow for."""
         from residuum.report.table import as_csv, as_markdown, print_table
 
+        if self.format == "csv":
+            print(as_csv(table))
+        elif self.format == "markdown":
+            print(as_markdown(table) + "\n")
+        else:
+            print()
+            if left_out := print_table(table, droppable=droppable):
+                self.line(f"(too narrow for {', '.join(left_out)}; they are in --format markdown)")
+
+    def gap(self) -> None:
+        """An empty line between a table and text."""
         if self.format == "table":
             print()
-            print_table(table, droppable=droppable)
-            print()
+
+    def line(self, text: str) -> None:
+        """A line of text; in Markdown a paragraph."""
+        from residuum.report.table import in_markdown, print_text
+
+        if self.format == "markdown":
+            print(in_markdown(text) + "\n")
         else:
-            print((as_markdown if self.format == "markdown" else as_csv)(table) + "\n")
-
-
-def _paragraph(text: str) -> None:
-    print(f"{text}\n")
+            print_text(text)
 
 
 def require_file(path: Path | None, *suffixes: str) -> None:
     """Refuse a file that cannot be written, before any work.
 
     Raises:
-        InputError: it has another suffix, or its directory does not exist.
+        InputError: it is a directory, has another suffix, or its directory does not exist.
     """
-    if path is not None and (path.suffix not in suffixes or not path.parent.is_dir() or path.is_dir()):
-        raise InputError(
-            f"{path}: cannot be written (a {' or '.join(suffixes)} file in an existing directory). "
-            f"Try: {path.stem or 'net'}{suffixes[0]}"
-        )
+    if path is None:
+        return
+    suffix = path.suffix if path.suffix in suffixes else suffixes[0]
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory (expected a file). Try: {path / f'net{suffix}'}")
+    if path.suffix not in suffixes:
+        name = path.with_name(f"{'net' if path.name.startswith('.') else path.stem}{suffix}")
+        raise InputError(f"{path}: must end in {' or '.join(suffixes)}. Try: {name}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no directory {path.parent}. Try: {path.name}")
 
 
-def image_shape(text: str | None) -> tuple[int, ...] | None:
-    """`3x224x224` as numbers; None where nothing was given.
+def require_batch(batch: int) -> None:
+    """Refuse a batch that is none, or larger than any.
 
     Raises:
-        InputError: it is not of this form.
+        InputError: with one that works.
+    """
+    if not 1 <= batch <= LARGEST_BATCH:
+        raise InputError(f"batch: must be at least 1 and at most {LARGEST_BATCH:,}, got {batch}. Try: 1")
+
+
+def image_shape(text: str | None, usual: tuple[int, int, int]) -> tuple[int, int, int]:
+    """`3x224x224` as numbers; the usual ones where nothing was given.
+
+    Raises:
+        InputError: it is not of this form, or the channels stand last.
     """
     if text is None:
-        return None
-    if not re.fullmatch(r"\d{1,6}(x\d{1,6}){2}", text):
-        sides = re.findall(r"\d{1,6}", text)[:2] or ["224"]
-        raise InputError(f"input: must be CHANNELSxHEIGHTxWIDTH, got {text!r}. Try: --input 3x{sides[0]}x{sides[-1]}")
-    return tuple(int(each) for each in text.split("x"))
+        return usual
+    words = text.lower().replace("×", "x").split("x")
+    numbers = [int(word) for word in words if re.fullmatch("[0-9]{1,6}", word) and int(word)]
+    channels, height, width = usual
+    if len(numbers) != len(words) or len(numbers) != 3:
+        if len(numbers) == len(words) and len(numbers) < 3:  # the size alone
+            height, width = numbers[0], numbers[-1]
+        raise InputError(
+            f"input: must be CHANNELSxHEIGHTxWIDTH, each from 1 to 999,999, got {text!r}. "
+            f"Try: --input {channels}x{height}x{width}"
+        )
+    if numbers[0] != channels == numbers[2]:
+        raise InputError(
+            f"input: must be CHANNELSxHEIGHTxWIDTH, got {text} with {channels} channels last. "
+            f"Try: --input {channels}x{numbers[0]}x{numbers[1]}"
+        )
+    return numbers[0], numbers[1], numbers[2]
+
+
+def counted_at(found: Skeleton, image: str | None, batch: int) -> Cost:
+    """What a net costs at this size of image, or at its own.
+
+    Raises:
+        InputError: the net cannot take it, or it holds more values than integers can count.
+    """
+    from residuum.costing.count import cost
+
+    shape = image_shape(image, found.input_shape)
+    if batch * math.prod(shape) > LARGEST_INPUT:
+        own = "x".join(map(str, found.input_shape))
+        raise InputError(
+            f"input: {batch:,} x {'x'.join(map(str, shape))} is more than {LARGEST_INPUT:,} values. Try: --input {own}"
+        )
+    return cost(found.net, shape, batch=batch)
 
 
 def warnings(counted: Cost) -> list[str]:
@@ -192,8 +251,8 @@ def warnings(counted: Cost) -> list[str]:
 def headline(counted: Cost, entry: Entry | None) -> str:
     """Source, input and batch in one line."""
     shapes = ", ".join("x".join(map(str, shape[1:])) for shape in counted.input_shapes)
-    source = f"{entry.published.source}. " if entry is not None else f"{counted.name}. "
-    return f"{source}Input {shapes}, batch {counted.batch}."
+    source = f"{entry.name}: {entry.published.source}" if entry is not None else counted.name
+    return f"{source}. Input {shapes}, batch {counted.batch}."
 
 
 def totals(counted: Cost) -> list[str]:
@@ -203,18 +262,24 @@ def totals(counted: Cost) -> list[str]:
     memory = counted.memory
     run = counted.inference_parameters
     heads = f", {run:,} of them used in evaluation" if run != counted.parameters else ""
+    images = f" for {counted.batch:,} images" if counted.batch > 1 else ""
+    values, held = counted.activation_values, in_bytes(counted.activation_bytes)
     lines = [
         f"parameters {counted.parameters:,} ({in_bytes(memory.parameters)}){heads}",
-        f"MACs {counted.macs:,}; FLOPs {counted.flops:,}",
-        f"activations {counted.activation_values:,} values ({in_bytes(counted.activation_bytes)}), input included",
+        f"MACs {counted.macs:,}; FLOPs {counted.flops:,}{images}",
+        f"activations {values:,} values ({held}), input included{images}",
     ]
-    if counted.receptive_field:
-        lines.append(f"the last convolution sees {alike(counted.receptive_field)} pixels of the image")
+    if seen := counted.receptive_field:
+        size = counted.input_shapes[0][2:]
+        beyond = f", which has {alike(size)}" if max(seen) > max(size) else ""
+        lines.append(f"the last convolution sees {alike(seen)} pixels along each side of the image{beyond}")
     return lines
 
 
 def glance(counted: Cost) -> list[str]:
     """Where most of it sits."""
+    from residuum.report.numbers import percent
+
     groups, stages = counted.groups(), counted.stages()
     lines = []
     for quantity, name, shares in (
@@ -226,7 +291,7 @@ def glance(counted: Cost) -> list[str]:
         if whole:
             most = _most(shares, quantity, whole)
             part = sum(getattr(share, quantity) for share in most)
-            lines.append(f"most {name}: {' and '.join(share.name for share in most)}, {100 * part / whole:.1f} %")
+            lines.append(f"most {name}: {' and '.join(share.name for share in most)}, {percent(part, whole)}")
     return lines
 
 
@@ -241,11 +306,11 @@ def _most(shares: Sequence[Share], quantity: str, whole: int) -> list[Share]:
 
 
 def published(counted: Cost, entry: Entry | None) -> Table | None:
-    """What is published beside what was counted; None for a net of one's own or another size of image."""
+    """What is published beside what was counted; None for a net of one's own, other classes or another size of image."""
     from residuum.nets.reported import TAUGHT
     from residuum.report.page import Table
 
-    if entry is None or counted.input_shapes[0][1:] != entry.input_shape:
+    if entry is None or (counted.input_shapes[0][1:], counted.parameters) != (entry.input_shape, entry.parameters):
         return None
     rows = []
     for quantity, printed in (("parameters", entry.published.parameters), ("macs", entry.published.macs)):

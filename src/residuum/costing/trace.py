@@ -19,9 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from residuum.costing import shapes
+from residuum.costing.execution import Execution
 from residuum.costing.field import UNKNOWN, Field, of_image, union
 from residuum.costing.live import LiveBytes
-from residuum.costing.operators import OTHER, Execution, Operator, Work, lookup
+from residuum.costing.operators import OTHER, Operator, lookup
+from residuum.costing.work import Work
 
 IMAGE = -1  # stands for the input among the sources of an operation
 

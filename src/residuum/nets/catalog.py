@@ -7,6 +7,7 @@ tests, once by hand formula and once from the built net. "FLOPs" in the two pape
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,9 +37,10 @@ AS_TAUGHT = "as taught: all maps connected, max pooling, ReLU, linear output; th
 AS_SHIPPED = "as libraries ship it, one GPU and no response normalisation; the net of 2012 is alexnet_2012"
 INPUT_227 = "two GPUs as two groups; input 227, where the paper prints 224"
 MERGED = "all maps on one GPU: no groups"
+VGG_16 = "15.3e9 is the cost of the convolutions alone, 15,346,630,656; the one printed for vgg19 is of all layers"
 VGG_BN = "batch normalisation after each convolution, which the paper does not have"
 VGG_GAP = "average pooling in place of the two layers of 4096; not of the paper"
-HEADS = "6,998,552 parameters without the auxiliary heads, which serve training only; the paper rounds the cost"
+HEADS = "6,998,552 parameters without the auxiliary heads, which serve training only; the paper's 1.5e9 is a budget"
 GOOGLENET_BN = "as libraries ship it: batch normalisation, 3x3 in place of 5x5, no auxiliary heads"
 V15 = "stride on the 3x3, as in torchvision; published with stride on the first 1x1, which is the _v1 net"
 V1 = "stride on the first 1x1, as published; torch users mean the net without _v1"
@@ -63,6 +65,17 @@ class Published:
     parameters: str = ""
     macs: str = ""
     error: str = ""
+
+    @property
+    def paper(self) -> str:
+        """The paper alone, without its tables."""
+        return re.split(r"[,;] ", self.source)[0]
+
+    @property
+    def protocol(self) -> str:
+        """How the error was measured, where the source says so: `10-crop top-1`."""
+        found = re.search(r"\((.*?)\)", self.source)
+        return found[1] if found and self.error else ""
 
 
 class Design(Protocol):
@@ -181,7 +194,7 @@ ENTRIES: tuple[Entry, ...] = (
           _one_net(SIMONYAN2014, "Tables 2 and 3 (one scale, top-1)", "28.7", parameters="133M")),
     Entry("vgg16", vgg.Variant(convolutions=(2, 2, 3, 3, 3)), 138_357_544, 15_470_264_320,
           _one_net(SIMONYAN2014, f"Table 2; {HE2015}, Table 3 (10-crop top-1)", "28.07", parameters="138M",
-                   macs="15.3e9"), twin="vgg16_gap"),
+                   macs="15.3e9"), VGG_16, "vgg16_gap"),
     Entry("vgg19", vgg.Variant(convolutions=(2, 2, 4, 4, 4)), 143_667_240, 19_632_062_464,
           _one_net(SIMONYAN2014, f"Tables 2 and 3 (one scale, top-1); {HE2015}, Figure 3", "27.3", parameters="144M",
                    macs="19.6e9")),

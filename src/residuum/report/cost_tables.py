@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from residuum.report.numbers import percent
 from residuum.report.page import Table
 
 KIB = 1024
@@ -119,11 +120,6 @@ def in_bytes(count: int) -> str:
     return f"{value:.1f} {units[-1]}"
 
 
-def share_of(part: int, whole: int) -> str:
-    """A part in percent."""
-    return f"{100 * part / whole:.1f} %" if whole else ""
-
-
 def inside(unit: UnitLike) -> str:
     """The layers of a unit in short, its branches side by side."""
     return " | ".join(map(" · ".join, unit.branches)) if any(unit.branches) else " · ".join(unit.details)
@@ -190,31 +186,33 @@ def share_table(first_column: str, shares: Sequence[Totals]) -> Table:
         + [
             text
             for name in quantities
-            for text in (f"{getattr(share, name):,}", share_of(getattr(share, name), whole[name]))
+            for text in (f"{getattr(share, name):,}", percent(getattr(share, name), whole[name]))
         ]
         for share in shares
     ]
     rows.append(["all", *(text for name in quantities for text in (f"{whole[name]:,}", ""))])
-    return Table((first_column, "parameters", "", "MACs", "", "activations", ""), rows, tuple(range(1, 7)))
+    columns = (first_column, "parameters", "share", "MACs", "share", "activations", "share")
+    return Table(columns, rows, tuple(range(1, 7)))
 
 
 def memory_table(memory: MemoryLike) -> Table:
     """What is held in evaluation and in a training step."""
     rows = [
         ["parameters", in_bytes(memory.parameters), ""],
-        ["buffers", in_bytes(memory.buffers), "running statistics of normalisations"],
+        ["buffers", in_bytes(memory.buffers), "values that are not trained, such as running statistics"],
         ["input", in_bytes(memory.input), ""],
         ["evaluation, at its peak", in_bytes(memory.forward_peak), _at(memory.forward_peak_at)],
     ]
+    columns = ("memory", "size", "remark")
     if memory.training_problem:
-        return Table(("memory", "", ""), [*rows, ["training", "", f"not possible: {memory.training_problem}"]], (1,))
+        return Table(columns, [*rows, ["training", "", f"not possible: {memory.training_problem}"]], (1,))
     rows += [
         ["activations kept for backward", in_bytes(memory.saved_activations), ""],
         ["gradients", in_bytes(memory.gradients), ""],
         ["optimizer state", in_bytes(memory.optimizer_state), "SGD with momentum"],
         ["training step, at its peak", in_bytes(memory.training_peak), _at(memory.training_peak_at)],
     ]
-    return Table(("memory", "", ""), rows, (1,))
+    return Table(columns, rows, (1,))
 
 
 def _at(place: str) -> str:

@@ -15,8 +15,10 @@ def short(value: float) -> str:
 
 
 def percent(part: float, whole: float) -> str:
-    """A part in percent; what is there is never shown as nothing."""
+    """A part in percent; what is there is never shown as nothing, and most of it never as all."""
     if not part or not whole:
         return "0 %"
     share = 100 * part / whole
-    return "<0.1 %" if share < 0.05 else "100 %" if share >= 99.95 else f"{share:.1f} %"
+    if share < 0.05:
+        return "<0.1 %"
+    return "100 %" if part == whole else ">99.9 %" if share >= 99.95 else f"{share:.1f} %"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -14,52 +15,110 @@ from rich.text import Text
 from residuum.report.page import Table
 
 WIDTH_OF_A_PIPE = 160
+GAP = 2  # characters between two columns
 
 
-def print_table(table: Table, *, title: str | None = None, droppable: Sequence[int] = ()) -> None:
+def print_table(
+    table: Table,
+    *,
+    title: str | None = None,
+    droppable: Sequence[int] = (),
+    like: Table | None = None,
+    header: bool = True,
+) -> list[str]:
     """Print a table to standard output.
 
     Args:
         table: what to print.
         title: a line above it.
         droppable: columns that are left out, the first of these first, where the terminal is too narrow.
+        like: a larger table that this one is a part of, so that columns stand where they stand there.
+        header: print the titles of the columns.
+
+    Returns:
+        The titles of the columns that were left out.
     """
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=WIDTH_OF_A_PIPE)
+    console = _console()
+    whole = table if like is None else like
+    left_out: Sequence[int] = ()
     for number in range(len(droppable) + 1):
-        fitting = without_columns(table, droppable[:number])
-        if _width(fitting) <= console.width:
+        left_out = droppable[:number]
+        if _width(without_columns(whole, left_out)) <= console.width:
             break
-    table = fitting
+    table, shown = without_columns(table, left_out), without_columns(whole, left_out)
     drawn = RichTable(
-        title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        show_header=header,
     )
-    for index, column in enumerate(table.columns):
-        drawn.add_column(Text(column), justify="right" if index in table.numeric else "left", overflow="fold")
+    *others, last = _widths(shown)
+    aligned = like is not None and sum(others) + GAP * len(others) < console.width
+    for index, (column, width) in enumerate(zip(table.columns, [*others, last], strict=True)):
+        drawn.add_column(
+            Text(column),
+            justify="right" if index in table.numeric else "left",
+            overflow="fold",
+            min_width=width if aligned and index < len(others) else None,
+        )
     for row in table.rows:
         drawn.add_row(*map(Text, row))
-    console.print(drawn)
+    if console.is_terminal:
+        console.print(drawn)
+    else:
+        with console.capture() as written:
+            console.print(drawn)
+        print("\n".join(line.rstrip() for line in written.get().splitlines()))
+    return [whole.columns[place] for place in sorted(left_out)]
+
+
+def in_parts(table: Table, *, titles: int = 1) -> Iterator[Table]:
+    """The table as several that each fit the terminal, where it is too wide: columns below each other, not squeezed.
+
+    Args:
+        table: a wide one.
+        titles: columns at the left that say what a row is, and come again in each part.
+    """
+    width, widths = _console().width, _widths(table)
+    left = min(sum(widths[:titles]) + GAP * titles, width // 3)
+    part: list[int] = []
+    for place in range(titles, len(table.columns)):
+        if part and left + sum(widths[at] + GAP for at in [*part, place]) - GAP > width:
+            yield _only_columns(table, [*range(titles), *part])
+            part = []
+        part.append(place)
+    yield _only_columns(table, [*range(titles), *part])
+
+
+def print_text(text: str) -> None:
+    """Print a paragraph, on a terminal broken between words."""
+    console = _console()
+    if console.is_terminal:
+        console.print(Text(text))
+    else:
+        print(text)
 
 
 def without_columns(table: Table, places: Sequence[int]) -> Table:
     """The table without some of its columns."""
-    kept = [place for place in range(len(table.columns)) if place not in places]
-    return Table(
-        [table.columns[place] for place in kept],
-        [[row[place] for place in kept] for row in table.rows],
-        [at for at, place in enumerate(kept) if place in table.numeric],
-    )
+    return _only_columns(table, [place for place in range(len(table.columns)) if place not in places])
 
 
 def as_markdown(table: Table) -> str:
     """The table as Markdown; nothing in a cell can break out of it."""
     lines = [
-        "| " + " | ".join(_in_markdown(column) for column in table.columns) + " |",
+        "| " + " | ".join(in_markdown(column) for column in table.columns) + " |",
         "|" + "|".join(" ---: " if at in table.numeric else " --- " for at in range(len(table.columns))) + "|",
     ]
-    lines += ["| " + " | ".join(_in_markdown(cell) for cell in row) + " |" for row in table.rows]
+    lines += ["| " + " | ".join(in_markdown(cell) for cell in row) + " |" for row in table.rows]
     return "\n".join(lines)
+
+
+def in_markdown(text: str) -> str:
+    """The text as one line of Markdown that means nothing but itself."""
+    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(text.splitlines()))
 
 
 def as_csv(table: Table) -> str:
@@ -72,11 +131,24 @@ def as_csv(table: Table) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _in_markdown(text: str) -> str:
-    return re.sub(r"([\\|<>*_`])", r"\\\1", text.replace("\n", " "))
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_PIPE)
+
+
+def _only_columns(table: Table, kept: Sequence[int]) -> Table:
+    return Table(
+        [table.columns[place] for place in kept],
+        [[row[place] for place in kept] for row in table.rows],
+        [at for at, place in enumerate(kept) if place in table.numeric],
+    )
 
 
 def _width(table: Table) -> int:
-    """Characters of the widest row of each column, with two between columns."""
-    cells = [table.columns, *table.rows]
-    return sum(max(len(row[place]) for row in cells) + 2 for place in range(len(table.columns)))
+    """Characters of the widest row of each column, and the gaps between them."""
+    return sum(_widths(table)) + GAP * (len(table.columns) - 1)
+
+
+def _widths(table: Table) -> list[int]:
+    rows = [table.columns, *table.rows]
+    return [max(cell_len(row[place]) for row in rows) for place in range(len(table.columns))]
