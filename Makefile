@@ -13,13 +13,13 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)
-	$(BIN)/ruff format --check src tests results
-	$(BIN)/ruff check src tests results
+	$(BIN)/ruff format --check src tests results benchmarks
+	$(BIN)/ruff check src tests results benchmarks
 	$(BIN)/mypy
 
 format: $(INSTALLED)
-	$(BIN)/ruff format src tests results
-	$(BIN)/ruff check --fix src tests results
+	$(BIN)/ruff format src tests results benchmarks
+	$(BIN)/ruff check --fix src tests results benchmarks
 
 clean:
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -116,7 +116,8 @@ def main() -> None:
     record = {
         "what": "peak memory predicted by residuum.cost against that of fresh processes, input 3x224x224",
         "command": "python benchmarks/cost_memory.py results/cost-memory.json",
-        "environment": environment(),
+        "environment": environment() | {"threads": torch.get_num_threads(), "device": "cpu"},
+        "seeds": "none: figures do not depend on values",
         "allowed": ALLOWED,
         "rows": rows,
         "within": all(abs(row["apart"]) <= ALLOWED[row["device"]] for row in rows),

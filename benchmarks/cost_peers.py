@@ -164,7 +164,8 @@ def main() -> None:
     record = {
         "what": "ten nets counted by residuum and its peers: exactness, and seconds from name to figures after import",
         "command": "python benchmarks/cost_peers.py results/cost-peers.json",
-        "environment": environment(),
+        "environment": environment() | {"threads": torch.get_num_threads(), "device": "cpu"},
+        "seeds": "none: nothing is drawn",
         "versions": {tool: importlib.metadata.version(tool) for tool in TOOLS},
         "rows": rows,
         "exact_macs": {tool: sum(row["macs_exact"] for row in counted[tool]) for tool in TOOLS},

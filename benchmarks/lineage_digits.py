@@ -67,7 +67,7 @@ def main() -> None:
     record = {
         "what": "test accuracy on digits of one net of each older family; every seed is to be over the bound",
         "command": f"python benchmarks/lineage_digits.py results/lineage-digits.json --threads {given.threads}",
-        "environment": environment() | {"threads": given.threads},
+        "environment": environment() | {"threads": given.threads, "device": "cpu"},
         "seeds": SEEDS,
         "bound": BOUND,
         "rows": rows,

@@ -43,12 +43,60 @@ def finding_table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def lineage_table(record: dict[str, Any]) -> str:
+    """The older nets on digits."""
+    lines = ["| net | image | epochs | test accuracy, mean ± std of 3 seeds |", "| --- | ---: | ---: | ---: |"]
+    for row in record["rows"]:
+        accuracy = percent(row["test_accuracy"])
+        lines.append(f"| {row['net']} | {row['image_size']} px | {row['epochs']} | {accuracy} |")
+    return "\n".join(lines)
+
+
+def peers_table(record: dict[str, Any]) -> str:
+    """Who is exact, and how long each takes."""
+    nets = len({row["net"] for row in record["rows"]})
+    lines = [
+        f"| tool | exact parameters | exact MACs | ResNet-152, name to figures | slower than residuum on {nets} nets |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for tool, version in record["versions"].items():
+        exact = (record["exact_parameters"][tool], record["exact_macs"][tool])
+        deep = next(row for row in record["rows"] if row["tool"] == tool and row["net"] == "resnet152")
+        ratios = sorted(record["times_faster"].get(tool, {}).values())
+        middle = f"{ratios[0]:.1f} to {ratios[-1]:.1f} times" if ratios else ""
+        lines.append(
+            f"| {tool} {version} | {exact[0]} of {nets} | {exact[1]} of {nets} | {deep['seconds']:.2f} s | {middle} |"
+        )
+    return "\n".join([*lines, "", f"Measured on {machine(record)}."])
+
+
+def memory_table(record: dict[str, Any]) -> str:
+    """Predicted against measured memory."""
+    lines = [
+        "| net | batch | | predicted | a fresh process grew by | apart |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for row in record["rows"]:
+        sizes = " | ".join(f"{row[name] / 2**20:,.0f} MiB" for name in ("predicted_bytes", "measured_bytes"))
+        lines.append(f"| {row['net']} | {row['batch']} | {row['mode']} | {sizes} | {100 * row['apart']:+.1f} % |")
+    return "\n".join([*lines, "", f"Measured on {machine(record)}."])
+
+
+def machine(record: dict[str, Any]) -> str:
+    """Where a record was made."""
+    environment = record["environment"]
+    return f"{environment['cpu']}, {environment['threads']} threads, torch {environment['packages']['torch']}"
+
+
+TABLES = {"lineage-digits": lineage_table, "cost-peers": peers_table, "cost-memory": memory_table}
+
+
 def rendered(text: str) -> str:
     """The README with all tables as the records have them."""
 
     def table(match: re.Match[str]) -> str:
         record = json.loads((HERE / f"{match['name']}.json").read_text())
-        return f"{match[1]}{finding_table(record)}\n{match['end']}"
+        return f"{match[1]}{TABLES.get(match['name'], finding_table)(record)}\n{match['end']}"
 
     return MARK.sub(table, text)
 

@@ -13,7 +13,7 @@ from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.errors import DamagedError, InputError
 from residuum.nets import catalog
-from residuum.references import build, import_weights, load, untrained
+from residuum.references import build, import_weights, load, skeleton, untrained
 from residuum.run import Run, RunConfig
 
 
@@ -176,3 +176,40 @@ def test_imported_weights_are_a_classifier(tmp_path: Path, classifier: Classifie
         import_weights(
             "resnet20", tmp_path / "theirs.pt", preprocessing=classifier.preprocessing, class_names=["a", "b", "c"]
         )
+
+
+@pytest.mark.parametrize("name", ["lenet5", "alexnet_2012", "resnet20", "resnet152"])
+def test_the_skeleton_of_a_name_allocates_nothing(name: str) -> None:
+    found = skeleton(name)
+    entry = catalog.CATALOG[name]
+    assert found.entry is entry
+    assert found.input_shape == entry.input_shape
+    assert {each.device.type for each in found.net.parameters()} == {"meta"}
+    assert sum(each.numel() for each in found.net.parameters()) == entry.parameters
+
+
+def test_the_skeleton_of_a_directory_is_the_net_in_it(
+    tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    classifier.save(Path("c"))
+    run_at(Path("run")).finish(classifier, {"steps": 1})
+    classifier.save(Path("resnet50"))  # a directory goes before a name
+    for path in ("c", "run", "resnet50"):
+        found = skeleton(path)
+        assert found.input_shape == (3, 8, 8)
+        assert found.entry is catalog.CATALOG["resnet20"]
+        assert {each.device.type for each in found.net.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("name", ["", "resnet5O", "nowhere/run", "resnet50:imagenet", "a\x00b", "x" * 5000])
+def test_the_skeleton_of_nothing(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        skeleton(name)
+    assert one_line(str(caught.value)).startswith("model: ")
+
+
+def test_the_skeleton_of_a_run_that_has_not_ended(tmp_path: Path) -> None:
+    run_at(tmp_path / "run")
+    with pytest.raises(InputError, match="run: "):
+        skeleton(tmp_path / "run")

@@ -77,7 +77,10 @@ def parse(arguments: Sequence[str]) -> Command:
 
 def in_one_line(boxed: str) -> str:
     """What the parser of arguments says in a box of several lines, without the help it repeats."""
-    text = " ".join(line.strip("│╭╰╮╯─ \n") for line in boxed.splitlines() if "──" not in line and "----" not in line)
+    lines = boxed.strip().splitlines()
+    if len(lines) > 1 and set(lines[1].strip()) == {"-"}:  # the title, where a terminal has no characters for boxes
+        lines = lines[2:]
+    text = " ".join(line.strip("│╭╰╮╯─ \n") for line in lines if "──" not in line and "----" not in line)
     text = " ".join(text.partition("For full helptext")[0].replace("(required)", "").split())
     if value := re.search(r"Error parsing (--[\w-]+): .*?(?:\['|: ')(.*?)'", text):
         return f"{value[1]}: cannot be {value[2]!r}"

@@ -12,6 +12,7 @@ from PIL import Image
 
 from residuum import __version__
 from residuum.cli import main, parse
+from residuum.nets.catalog import CATALOG
 
 BRIEF = ("--max-steps", "2", "--batch-size", "16")
 
@@ -42,6 +43,33 @@ def test_list_shows_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "25,557,032" in out
     assert "\x1b" not in out, "no colour where there is no terminal"
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_whole_list_fits_a_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["list"]) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= width
+    for entry in CATALOG.values():
+        row = next(line for line in lines if line.startswith(f"  {entry.name} "))
+        assert row.split()[1:3] == [f"{entry.parameters:,}", f"{entry.macs:,}"]
+    rows = [found for line in lines if (found := re.match(r"  \w+ +[\d,]+ +[\d,]+(?= |$)", line))]
+    assert len(rows) == len(CATALOG)
+    assert len({row.end() for row in rows}) == 1, "MACs end in one column"
+    headings = [line for line in lines if ", images of " in line]
+    assert "He et al. 2015, images of 3x32x32" in headings
+    assert len(headings) == len(set(headings))
+
+
+def test_an_error_is_listed_with_its_protocol(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "*net*"]) == 0
+    out = capsys.readouterr().out
+    for expected in ("10.07, one net, one crop, top-5", "27.88, 10-crop top-1, option A", "24.52 (option B), 10-crop"):
+        assert expected in out
 
 
 def test_train_writes_a_run_and_says_where(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +106,16 @@ def test_evaluate_shows_a_table(finished_run: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "200 images" in out
     assert re.search(r"class\s+images\s+recall\s+precision", out)
+
+
+def test_a_run_is_counted_and_compared(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", str(finished_run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["parameters"] == CATALOG["resnet20"].parameters - 2 * 9 * 16, "grey images: one channel for three"
+    assert found["input_shapes"][0][:2] == [1, 1]
+    assert main(["compare", str(finished_run), "resnet20"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^error % in its paper +8\.75$", out, re.MULTILINE), "the run is not of the paper"
 
 
 def test_report_draws_anew(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,10 +214,133 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
     }
 
 
+def mistakes_of_counting(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
+    """The same of summary, compare and conv."""
+    (here / "file").write_text("a file")
+    (here / "d.html").mkdir()
+    unfinished = here / "unfinished"
+    unfinished.mkdir()
+    for name in ("run.json", "environment.json"):
+        (unfinished / name).write_bytes((run / name).read_bytes())
+    one, two = ["summary", "resnet50"], ["compare", "resnet50", "vgg16"]
+    form = "--input: must be CHANNELSxHEIGHTxWIDTH"
+    usual = "Try: --input 3x224x224"
+    return {
+        "unknown net": (["summary", "resnet5O"], "Try: a Run directory, or resnet50"),
+        "no net": (["summary", ""], "model: '' is neither a directory nor a net"),
+        "a net too many": (["summary", "resnet50", "vgg16"], "Unrecognized options: vgg16"),
+        "a file as model": (["summary", "file"], "file: is a file (expected a Run or Classifier directory)"),
+        "a directory of something": (["summary", "d.html"], "is not a Run or Classifier directory"),
+        "a run that has not ended": (["summary", "unfinished"], "unfinished: "),
+        "one number": ([*one, "--input", "320"], f"{form}, each from 1 to 999,999, got '320'. Try: --input 3x320x320"),
+        "two numbers": ([*one, "--input", "192x160"], "Try: --input 3x192x160"),
+        "four numbers": (
+            [*one, "--input", "1x3x224x224"],
+            f"{form}, each from 1 to 999,999, got '1x3x224x224'. {usual}",
+        ),
+        "nothing": ([*one, "--input", ""], f"got ''. {usual}"),
+        "sides of zero": ([*one, "--input", "3x0x0"], f"got '3x0x0'. {usual}"),
+        "a side below zero": ([*one, "--input", "3x-1x5"], f"got '3x-1x5'. {usual}"),
+        "letters": ([*one, "--input", "axbxc"], f"got 'axbxc'. {usual}"),
+        "digits of another script": ([*one, "--input", "٣x٣x٣"], usual),
+        "too many digits": ([*one, "--input", "3x99999999x3"], f"got '3x99999999x3'. {usual}"),
+        "channels last": ([*one, "--input", "200x300x3"], "with 3 channels last. Try: --input 3x200x300"),
+        "grey": ([*one, "--input", "1x200x300"], "layer conv1 cannot take an input of 1x200x300"),
+        "too small for alexnet": (
+            ["summary", "alexnet", "--input", "3x32x32"],
+            "--input: layer features.12 cannot take an input of 3x32x32",
+        ),
+        "too small for vgg16": (
+            ["summary", "vgg16", "--input", "3x8x8"],
+            "the smallest square that works is 32. Try: --input 3x32x32",
+        ),
+        "too small for lenet5": (
+            ["summary", "lenet5", "--input", "1x1x1"],
+            "layer conv1 cannot take an input of 1x1x1",
+        ),
+        "more than can be counted": (
+            [*one, "--input", "3x999999x999999", "--batch", "1000000"],
+            f"1,000,000 x 3x999999x999999 is more than 4,398,046,511,104 values. {usual}",
+        ),
+        "batch of none": ([*one, "--batch", "0"], "at least 1 and at most 1,048,576, got 0. Try: --batch 1"),
+        "batch below none": ([*two, "--batch", "-1"], "got -1. Try: --batch 1"),
+        "batch of all": ([*two, "--batch", "99999999999"], "got 99999999999. Try: --batch 1"),
+        "batch in letters": ([*one, "--batch", "abc"], "--batch: cannot be 'abc'. Try: residuum summary --help"),
+        "no depth": ([*one, "--depth", "0"], "--depth: must be at least 1, got 0. Try: --depth 2"),
+        "another format": (
+            [*one, "--format", "html"],
+            "--format: cannot be 'html' (expected one of 'table', 'markdown'",
+        ),
+        "a page without a name": ([*one, "--html"], "--html: its value is missing. Try: residuum summary --help"),
+        "a page nowhere": ([*one, "--html", "no/a.html"], "no/a.html: there is no directory no. Try: a.html"),
+        "a page below a file": (
+            [*one, "--html", "file/a.html"],
+            "file/a.html: there is no directory file. Try: a.html",
+        ),
+        "a page over a directory": (
+            [*one, "--html", "d.html"],
+            "d.html: is a directory (expected a file). Try: d.html/net",
+        ),
+        "a page of text": ([*one, "--html", "d.html/a.txt"], "must end in .html. Try: d.html/a.html"),
+        "a hidden page": ([*one, "--html", ".html"], ".html: must end in .html. Try: net.html"),
+        "a page of two nowhere": ([*two, "--html", "no/a.html"], "Try: a.html"),
+        "a plot nowhere": ([*two, "--plot", "no/a.svg"], "no/a.svg: there is no directory no. Try: a.svg"),
+        "a plot over a directory": ([*two, "--plot", "d.html"], "Try: d.html/net.png"),
+        "a plot of another kind": ([*two, "--plot", "a.pdf"], "a.pdf: must end in .png or .svg. Try: a.png"),
+        "nothing to plot": (["compare", "plain20", "wrn16_1", "--plot", "a.png"], "--plot: none of these nets has"),
+        "no nets": (["compare"], "got 0. Try: residuum compare resnet50 resnet18"),
+        "one net": (["compare", "resnet50"], "got 1. Try: residuum compare resnet50 resnet18"),
+        "a net twice": (["compare", "vgg16", "resnet50", "vgg16"], "models: vgg16 is named twice. Try: each net once"),
+        "an unknown net of three": (["compare", "vgg16", "resnet5O", "vgg19"], "model: 'resnet5O' is neither"),
+        "three layer by layer": ([*two, "vgg19", "--layers"], "--layers: needs exactly two nets, got 3. Try: residuum"),
+        "one image for grey and colour": (
+            ["compare", "resnet20", "lenet5", "--input", "3x32x32"],
+            "--input: no image is one for all (channels: resnet20 3, lenet5 1). Try: the same without --input",
+        ),
+        "one image that one cannot take": (
+            ["compare", "resnet50", "alexnet", "--input", "3x32x32"],
+            "--input: alexnet, layer features.12 cannot take an input of 3x32x32",
+        ),
+        "conv of nothing": (["conv"], "Missing from residuum conv: INPUT"),
+        "conv of two numbers": (
+            ["conv", "32x32", "8@3"],
+            "has 2 numbers (expected HEIGHTxWIDTHxCHANNELS). Try: 32x32x3",
+        ),
+        "conv that is none": (["conv", "32x32x3", "8@0"], "kernel must be a whole number from 1 to 1,000,000, got 0"),
+        "conv in letters": (["conv", "32x32x3", "--kernel", "3", "--filters", "abc"], "--filters: cannot be 'abc'"),
+        "conv without a value": (["conv", "32x32x3", "--kernel"], "--kernel: its value is missing"),
+        "conv of another option": (["conv", "32x32x3", "8@3", "--html", "x"], "Unrecognized options: --html x. Try:"),
+    }
+
+
+@pytest.fixture(params=[mistakes, mistakes_of_counting])
+def typed(request: pytest.FixtureRequest, here: Path, finished_run: Path) -> dict[str, tuple[list[str], str]]:
+    made: dict[str, tuple[list[str], str]] = request.param(here, finished_run)
+    return made
+
+
+def test_a_suggested_image_works_when_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    for net, image in (
+        ("alexnet", "3x32x32"), ("vgg16", "3x8x8"), ("lenet5", "1x1x1"), ("googlenet", "3x1x1"), ("zfnet", "4x16x16"),
+        ("resnet50", "224x200x3"), ("resnet50", "320"), ("resnet20", "1x-1"), ("lenet5_1998", "3x32x32"),
+    ):  # fmt: skip
+        assert main(["summary", net, "--input", image]) == 2
+        suggested = capsys.readouterr().err.rpartition("Try: ")[2].split()
+        assert suggested[0] == "--input"
+        assert main(["summary", net, *suggested, "--json"]) == 0, (net, suggested)
+        capsys.readouterr()
+
+
+def test_the_smallest_image_is_the_smallest(capsys: pytest.CaptureFixture[str]) -> None:
+    for net, channels, side in (("alexnet", 3, 63), ("vgg16", 3, 32), ("lenet5", 1, 16)):
+        assert main(["summary", net, "--input", f"{channels}x{side - 1}x{side - 1}"]) == 2
+        assert f"smallest square that works is {side}." in capsys.readouterr().err
+
+
 def test_every_mistake_gets_one_line_and_exit_code_2(
-    here: Path, finished_run: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, typed: dict[str, tuple[list[str], str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for what, (arguments, expected) in mistakes(here, finished_run).items():
+    for what, (arguments, expected) in typed.items():
         before = sorted(path for path in here.rglob("*") if not path.name.startswith(".lock"))
         capsys.readouterr()
         code = main(arguments)
@@ -189,6 +350,7 @@ def test_every_mistake_gets_one_line_and_exit_code_2(
         assert expected in captured.err, (what, captured.err)
         assert len(lines) == 1, (what, captured.err)
         assert lines[0].startswith("error: "), (what, captured.err)
+        assert ". Try: " in lines[0], (what, captured.err)
         assert captured.out == "", what
         after = sorted(path for path in here.rglob("*") if not path.name.startswith(".lock"))
         assert after == before, f"{what}: something was written"
@@ -237,6 +399,9 @@ OPTIONS = {
     "reproduce": "data data-dir seeds depths budget out json device threads workers",
     "report": "",
     "list": "json",
+    "summary": "input batch depth format html json",
+    "compare": "input batch layers format plot html json",
+    "conv": "filters kernel stride padding dilation groups pool json",
 }
 
 

@@ -91,9 +91,7 @@ def test_a_process_never_holds_less_than_its_blocks_and_blocks_never_overlap(
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc")
 def test_the_first_threshold_is_that_of_the_manual() -> None:
     assert FIRST_THRESHOLD == 128 * KIB
-    assert (
-        LARGEST_THRESHOLD == 4 * MIB * 8
-    )  # M_MMAP_THRESHOLD's greatest value on 64 bits: 4 * 1024 * 1024 * sizeof(long)
+    assert LARGEST_THRESHOLD == 4 * MIB * 8  # 4 * 1024 * 1024 * sizeof(long), on 64 bits
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "resnet20"])

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from residuum.costing.count import cost
 from residuum.costing.cost import Cost
+from residuum.costing.count import cost
 from residuum.nets.catalog import CATALOG
 from residuum.nets.reported import ERRORS, RATIOS, TAUGHT
 from residuum.references import skeleton

@@ -113,7 +113,7 @@ class Summary:
         show = Shown(self.format)
         show.heading(self.model)
         show.line(headline(counted, entry))
-        show.table(unit_table(folded(units(counted, self.depth))), droppable=WIDE_COLUMNS)
+        show.table(unit_table(folded(units(counted, self.depth))), droppable=WIDE_COLUMNS, foldable=1)
         show.table(share_table("size of map", counted.stages()))
         show.table(share_table("kind of layer", counted.groups()))
         show.table(memory_table(counted.memory))
@@ -141,7 +141,7 @@ class Shown:
         if self.format == "markdown":
             print(f"## {in_markdown(text)}\n")
 
-    def table(self, table: Table, *, droppable: Sequence[int] = ()) -> None:
+    def table(self, table: Table, *, droppable: Sequence[int] = (), foldable: int | None = None) -> None:
         """The table after an empty line; says which columns a terminal is too narrow for."""
         from residuum.report.table import as_csv, as_markdown, print_table
 
@@ -151,8 +151,8 @@ class Shown:
             print(as_markdown(table) + "\n")
         else:
             print()
-            if left_out := print_table(table, droppable=droppable):
-                self.line(f"(too narrow for {', '.join(left_out)}; they are in --format markdown)")
+            if left_out := print_table(table, droppable=droppable, foldable=foldable):
+                self.line(f"(left out for want of width: {', '.join(left_out)}; --format markdown has all)")
 
     def gap(self) -> None:
         """An empty line between a table and text."""
@@ -306,7 +306,7 @@ def _most(shares: Sequence[Share], quantity: str, whole: int) -> list[Share]:
 
 
 def published(counted: Cost, entry: Entry | None) -> Table | None:
-    """What is published beside what was counted; None for a net of one's own, other classes or another size of image."""
+    """What is published beside what was counted; None for one's own net, other classes or another size of image."""
     from residuum.nets.reported import TAUGHT
     from residuum.report.page import Table
 

@@ -16,6 +16,7 @@ from residuum.report.page import Table
 
 WIDTH_OF_A_PIPE = 160
 GAP = 2  # characters between two columns
+NARROWEST = 18  # characters of a column that is broken into lines
 
 
 def print_table(
@@ -23,6 +24,7 @@ def print_table(
     *,
     title: str | None = None,
     droppable: Sequence[int] = (),
+    foldable: int | None = None,
     like: Table | None = None,
     header: bool = True,
 ) -> list[str]:
@@ -32,6 +34,7 @@ def print_table(
         table: what to print.
         title: a line above it.
         droppable: columns that are left out, the first of these first, where the terminal is too narrow.
+        foldable: a column of long texts, which is broken into lines of 18 characters or more before any is left out.
         like: a larger table that this one is a part of, so that columns stand where they stand there.
         header: print the titles of the columns.
 
@@ -40,10 +43,13 @@ def print_table(
     """
     console = _console()
     whole = table if like is None else like
+    spared = 0 if foldable is None else max(0, _widths(whole)[foldable] - NARROWEST)
     left_out: Sequence[int] = ()
+    fits = False
     for number in range(len(droppable) + 1):
         left_out = droppable[:number]
-        if _width(without_columns(whole, left_out)) <= console.width:
+        fits = _width(without_columns(whole, left_out)) - spared <= console.width
+        if fits:
             break
     table, shown = without_columns(table, left_out), without_columns(whole, left_out)
     drawn = RichTable(
@@ -54,6 +60,7 @@ def print_table(
         header_style="bold",
         show_header=header,
     )
+    long = None if foldable is None else whole.columns[foldable]
     *others, last = _widths(shown)
     aligned = like is not None and sum(others) + GAP * len(others) < console.width
     for index, (column, width) in enumerate(zip(table.columns, [*others, last], strict=True)):
@@ -61,6 +68,7 @@ def print_table(
             Text(column),
             justify="right" if index in table.numeric else "left",
             overflow="fold",
+            no_wrap=fits and long is not None and column != long,
             min_width=width if aligned and index < len(others) else None,
         )
     for row in table.rows:
