@@ -74,5 +74,5 @@ def test_a_record_says_how_it_was_made_and_names_no_path_of_a_machine(path: Path
 
 
 def test_links_and_pictures_exist() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    for target in [*re.findall(r"\]\(([^)#:]+)\)", README), *re.findall(r'src="([^"]+)"', README)]:
         assert (ROOT / target).exists(), target

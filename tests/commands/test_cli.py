@@ -399,7 +399,7 @@ OPTIONS = {
     "reproduce": "data data-dir seeds depths budget out json device threads workers",
     "report": "",
     "list": "json",
-    "summary": "input batch depth format html json",
+    "summary": "input batch depth format html drawing json",
     "compare": "input batch layers format plot html json",
     "conv": "filters kernel stride padding dilation groups pool json",
 }

@@ -9,6 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -360,3 +361,12 @@ def test_the_function_is_public() -> None:
     assert residuum.cost is cost
     assert "cost" in residuum.__all__
     assert residuum.cost(residuum.resnet20(), (3, 32, 32)).macs == FACTS["resnet20"][2]
+
+
+def test_the_drawing_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "resnet20", "--drawing", str(tmp_path / "net.svg")]) == 0
+    drawn = ElementTree.parse(tmp_path / "net.svg").getroot()
+    text = " ".join(drawn.itertext())
+    assert "BasicBlock" in text
+    assert "64x8x8" in text
+    assert "drawing" in capsys.readouterr().err

@@ -38,11 +38,13 @@ class Memory:
     input: int = 600
     forward_peak: int = 6000
     forward_peak_at: str = "layer1.bn3"
+    forward_process: int = 300_000_000
     saved_activations: int = 3000
     gradients: int = 4000
     optimizer_state: int = 4000
     training_peak: int = 17_000
     training_peak_at: str = "optimizer step"
+    training_process: int = 1_100_000_000
     training_problem: str = ""
 
 

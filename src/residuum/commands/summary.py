@@ -49,6 +49,8 @@ class Summary:
     """table for the terminal; markdown; csv, every layer."""
     html: Path | None = None
     """Write a page with a drawing of the network to this file."""
+    drawing: Path | None = None
+    """Write the drawing of the network alone to this .svg file."""
     json: bool = False
     """Print JSON, with every layer."""
 
@@ -57,6 +59,7 @@ class Summary:
         from residuum.references import skeleton
 
         require_file(self.html, ".html")
+        require_file(self.drawing, ".svg")
         require_batch(self.batch)
         if self.depth < 1:
             raise InputError(f"depth: must be at least 1, got {self.depth}. Try: 2")
@@ -67,6 +70,9 @@ class Summary:
         if self.html is not None:
             write_file(self.html, self._page(counted, found.entry).encode())
             print(f"page {shown_path(self.html)}", file=sys.stderr)
+        if self.drawing is not None:
+            write_file(self.drawing, self._drawn(counted))
+            print(f"drawing {shown_path(self.drawing)}", file=sys.stderr)
         if self.json:
             print(json.dumps(as_json(self.model, counted, found.entry)))
         elif self.format == "csv":
@@ -79,7 +85,14 @@ class Summary:
         words = ["residuum", "summary", self.model]
         words += ["--input", self.input] if self.input else []
         words += ["--batch", str(self.batch)] if self.batch != 1 else []
+        words += ["--depth", str(self.depth)] if self.depth != 2 else []
         return shlex.join([*words, "--html", str(self.html)])
+
+    def _drawn(self, counted: Cost) -> bytes:
+        from residuum.costing.fold import folded, units
+        from residuum.report.network import network
+
+        return network(folded(units(counted, self.depth)), title=self.model).svg.encode()
 
     def _page(self, counted: Cost, entry: Entry | None) -> str:
         from residuum.costing.cost import CONVENTION

@@ -10,6 +10,7 @@ from residuum.report.page import Table
 
 KIB = 1024
 DOTS = "…"
+IN_A_PROCESS = "with what kernels and the allocator hold"
 
 
 class Totals(Protocol):
@@ -85,6 +86,8 @@ class MemoryLike(Protocol):
     @property
     def forward_peak_at(self) -> str: ...
     @property
+    def forward_process(self) -> int: ...
+    @property
     def saved_activations(self) -> int: ...
     @property
     def gradients(self) -> int: ...
@@ -94,6 +97,8 @@ class MemoryLike(Protocol):
     def training_peak(self) -> int: ...
     @property
     def training_peak_at(self) -> str: ...
+    @property
+    def training_process(self) -> int: ...
     @property
     def training_problem(self) -> str: ...
 
@@ -202,6 +207,7 @@ def memory_table(memory: MemoryLike) -> Table:
         ["buffers", in_bytes(memory.buffers), "values that are not trained, such as running statistics"],
         ["input", in_bytes(memory.input), ""],
         ["evaluation, at its peak", in_bytes(memory.forward_peak), _at(memory.forward_peak_at)],
+        ["evaluation, in a CPU process", in_bytes(memory.forward_process), IN_A_PROCESS],
     ]
     columns = ("memory", "size", "remark")
     if memory.training_problem:
@@ -211,6 +217,7 @@ def memory_table(memory: MemoryLike) -> Table:
         ["gradients", in_bytes(memory.gradients), ""],
         ["optimizer state", in_bytes(memory.optimizer_state), "SGD with momentum"],
         ["training step, at its peak", in_bytes(memory.training_peak), _at(memory.training_peak_at)],
+        ["training step, in a CPU process", in_bytes(memory.training_process), IN_A_PROCESS],
     ]
     return Table(columns, rows, (1,))
 
