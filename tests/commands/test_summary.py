@@ -19,7 +19,8 @@ from test_pages import read
 import residuum
 from residuum.classifier import Classifier
 from residuum.cli import main
-from residuum.commands.summary import Summary, image_shape, number_of
+from residuum.commands.counting import image_shape
+from residuum.commands.summary import Summary, number_of
 from residuum.costing.cost import Cost
 from residuum.costing.count import cost
 from residuum.data.preprocess import Preprocessing

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from residuum.commands.counting import Format, Shown, counted_at, require_batch, require_file, warnings
 from residuum.commands.options import shown_path
-from residuum.commands.summary import Format, Shown, counted_at, require_batch, require_file, warnings
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
