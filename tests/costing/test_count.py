@@ -229,6 +229,30 @@ def test_views_are_free_and_no_rows() -> None:
     assert counted.activation_values == 192
 
 
+NORMS: dict[str, tuple[Callable[..., Tensor], tuple[int, ...]]] = {
+    "normalize": (lambda self, x: functional.normalize(self.parts[0](x)), (3, 3)),
+    "norm of an order": (lambda self, x: self.parts[0](x).norm(2, dim=(2, 3), keepdim=True), (6, 6)),
+    "norm along one axis": (lambda self, x: self.parts[0](x).norm(2, dim=3, keepdim=True), (3, 6)),
+    "sum with a type": (lambda self, x: self.parts[0](x) + self.parts[0](x).sum(dtype=torch.float32), (6, 6)),
+    "mean with a type": (lambda self, x: self.parts[0](x).mean((2, 3), keepdim=True, dtype=torch.float64), (6, 6)),
+}
+
+
+@pytest.mark.parametrize("case", NORMS)
+def test_norms_and_sums_see_what_they_span(case: str) -> None:
+    function, seen = NORMS[case]
+    counted = cost(Call(function, nn.Conv2d(1, 2, 3)), (1, 6, 6), training=False)
+    last = counted.layers[-1]
+    assert not counted.unknown
+    assert last.receptive_field == seen
+
+
+def test_a_tensor_given_by_keyword_trains() -> None:
+    limit = torch.full((1, 1, 1, 1), 0.5)
+    counted = cost(Call(lambda self, x: self.parts[0](x).clamp(min=limit), nn.Conv2d(1, 1, 3)), (1, 6, 6))
+    assert counted.memory.training_problem == ""
+
+
 def test_a_single_layer_is_its_own_root() -> None:
     counted = cost(nn.Conv2d(3, 4, 3), (3, 8, 8))
     assert {name: layer.parameters for name, layer in ran(counted).items()} == {"Conv2d": 112}

@@ -139,6 +139,12 @@ def test_several_inputs_that_do_not_fit() -> None:
         cost(nn.Bilinear(3, 5, 2), [torch.zeros(1, 3), torch.zeros(1, 4)])
 
 
+@pytest.mark.parametrize("given", ["resnet50", None, nn.Linear])
+def test_what_is_no_module(given: object) -> None:
+    with pytest.raises(InputError, match=r"net: must be a torch.nn.Module, got .* Try: residuum.net\('resnet50'\)"):
+        cost(given, (3, 224, 224))  # type: ignore[arg-type]
+
+
 def test_lazy_layers_are_named() -> None:
     net = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
     with pytest.raises(InputError, match=r"^net: layer 1 \(LazyLinear\) has no weights before .*Try: [^\n]*$"):

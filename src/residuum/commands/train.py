@@ -27,7 +27,7 @@ class Train:
     data_dir: Path | None = None
     """Where the files of a named data set lie; downloaded otherwise."""
     recipe: str | None = None
-    """paper_cifar, paper_imagenet, digits or folder; the one that suits the data by default."""
+    """paper_cifar, cifar, paper_imagenet, digits or folder; the one that suits the data by default."""
     out: Path | None = None
     """Directory of the Run; runs/<net>-<data>-<recipe>-seed<seed> by default."""
     seed: int = 0

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from residuum.costing.execution import by
 from residuum.costing.memory import Memory
 from residuum.costing.operators import CONVOLUTION, GROUPS
 
@@ -171,12 +172,12 @@ def _stage_names(layers: Sequence[Layer]) -> list[str]:
 
     A layer between two maps that has no positions of its own (a gate) belongs to the map before it.
     """
-    maps = [at for at, layer in enumerate(layers) if layer.size and max(layer.size) > 1 and layer.calls]
-    last = maps[-1] if maps else -1
+    maps = {at for at, layer in enumerate(layers) if layer.size and max(layer.size) > 1 and layer.calls}
+    last = max(maps, default=-1)
     names: list[str] = []
     current = HEAD
     for at, layer in enumerate(layers):
         if at in maps:
-            current = "x".join(map(str, layer.size))
+            current = by(layer.size)
         names.append(TRAINING_ONLY if not layer.calls else HEAD if at > last else current)
     return names

@@ -50,3 +50,8 @@ def pooled_axes(run: Execution) -> int:
     """Dimensions over which a pooling goes."""
     given = run.arguments[1]
     return 1 if isinstance(given, int) else len(given)
+
+
+def by(values: Sequence[object]) -> str:
+    """`3x224x224`."""
+    return "x".join(map(str, values))

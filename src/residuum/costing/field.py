@@ -92,10 +92,10 @@ class Field:
 UNKNOWN = Field((), known=False)
 
 
-def of_image(spatial_axes: int, leading: int = 2) -> Field:
-    """Each pixel sees itself: the field of the input, `leading` dimensions (images, channels) before its axes."""
+def of_image(spatial_axes: int) -> Field:
+    """Each pixel sees itself: the field of the input, after the two dimensions of images and channels."""
     one, nothing = Fraction(1), Fraction(0)
-    return Field(tuple(Axis(leading + index, one, nothing, nothing) for index in range(spatial_axes)))
+    return Field(tuple(Axis(2 + index, one, nothing, nothing) for index in range(spatial_axes)))
 
 
 def union(seen: Sequence[tuple[Field, Sequence[int]]], rank: int) -> Field:

@@ -54,7 +54,8 @@ class Heap:
         if key in self._mapped:
             size = self._mapped.pop(key)
             self._mapped_bytes -= size
-            self._threshold = min(max(self._threshold, size), LARGEST_THRESHOLD)
+            if self._threshold < size <= LARGEST_THRESHOLD:
+                self._threshold = size
             return
         if key not in self._placed:
             return

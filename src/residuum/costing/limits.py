@@ -8,6 +8,7 @@ from numbers import Integral
 import torch
 from torch import Tensor, nn
 
+from residuum.costing.execution import by
 from residuum.costing.memory import Twin
 from residuum.errors import InputError
 
@@ -16,12 +17,15 @@ LARGEST_TRIED = 1024  # pixels
 USUAL_SIDES = (28, 48, 96, 192, 224, 227, 299, 384)  # of nets that take one size only
 
 
-def require_module(module: nn.Module) -> None:
+def require_module(module: object) -> None:
     """Refuse modules that cannot be looked into.
 
     Raises:
         InputError: with what to do instead.
     """
+    if not isinstance(module, nn.Module):
+        example = f"residuum.net({module!r})" if isinstance(module, str) else "residuum.net('resnet50')"
+        raise InputError(f"net: must be a torch.nn.Module, got {module!r}. Try: {example}")
     for path, each in module.named_modules():
         name = f"layer {path}" if path else "the module itself"
         if isinstance(each, torch.jit.ScriptModule):
@@ -58,14 +62,12 @@ def require_input(given: object, batch: object) -> None:
     if all(isinstance(each, Tensor) for each in values):
         for each in values:
             if each.numel() == 0:
-                raise InputError(
-                    f"input: a tensor of {_by(each.shape)} holds nothing. Try: torch.zeros(1, 3, 224, 224)"
-                )
+                raise InputError(f"input: a tensor of {by(each.shape)} holds nothing. Try: torch.zeros(1, 3, 224, 224)")
         return
     if any(isinstance(each, Tensor) for each in values):
         raise InputError("input: tensors and sizes are mixed. Try: example tensors only")
     if not all(_is_count(each) for each in values):
-        raise InputError(f"input: sizes must be whole numbers, at least 1, got {_by(values)}. {usual}")
+        raise InputError(f"input: sizes must be whole numbers, at least 1, got {by(values)}. {usual}")
     if not _is_count(batch):
         raise InputError(f"batch: must be a whole number, at least 1, got {batch!r}. Try: batch=1")
 
@@ -89,7 +91,7 @@ def explained(error: Exception, twin: Twin, inputs: Sequence[Tensor], where: str
             f"net: {layer} needs the values of a tensor, not only its shape ({reason}). "
             "Try: residuum.cost(..., device='cpu'), which runs it"
         )
-    shape = " and ".join(_by(each.shape[1:]) for each in inputs)
+    shape = " and ".join(by(each.shape[1:]) for each in inputs)
     return InputError(f"input: {layer} cannot take an input of {shape} ({reason}){_remedy(twin, inputs)}")
 
 
@@ -102,9 +104,9 @@ def _remedy(twin: Twin, inputs: Sequence[Tensor]) -> str:
         kind = "" if dtype == given.dtype else f"a {dtype} tensor of "
         for shape in _shapes(twin.module, tuple(given.shape)):
             if (dtype, shape) != (given.dtype, tuple(given.shape)) and _takes(twin, shape, dtype):
-                return f". Try: {kind}{_by(shape[1:])}"
+                return f". Try: {kind}{by(shape[1:])}"
             if len(shape) == 4 and (smallest := smallest_size(twin, shape[0], shape[1], dtype)) is not None:
-                best = _by((shape[1], smallest, smallest))
+                best = by((shape[1], smallest, smallest))
                 return f"; the smallest square that works is {smallest}. Try: {kind}{best}"
     return ". Try: the size and the type of tensor that the net was made for"
 
@@ -162,7 +164,3 @@ def smallest_size(twin: Twin, batch: int, channels: int, dtype: torch.dtype) -> 
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
     return high
-
-
-def _by(shape: Sequence[object]) -> str:
-    return "x".join(map(str, shape))

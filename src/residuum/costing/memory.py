@@ -21,8 +21,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 from residuum.costing import shapes
 from residuum.costing.live import LiveBytes
 
-OPTIMIZER = "SGD with momentum and weight decay"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
@@ -111,7 +109,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: torch._ops.OpOverload, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         args = tuple(shapes.brought(each, self.device) for each in args)
-        result = shapes.run(func, args, kwargs or {})
+        kwargs = {name: shapes.brought(each, self.device) for name, each in kwargs.items()} if kwargs else {}
+        result = shapes.run(func, args, kwargs)
         with self.memory.passing(shapes.kernel_bytes(func, result)):
             for each in result if isinstance(result, list | tuple) else (result,):
                 if isinstance(each, Tensor):

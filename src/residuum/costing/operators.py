@@ -4,9 +4,11 @@ Conventions, the same everywhere in residuum:
 
     MAC    one multiply-add of a convolution or a matrix product; biases are not counted
     FLOP   one floating-point operation: 2 for each MAC, 1 for each bias added; 1 for each value of an elementwise
-           operator, whatever its kind; for pooling 1 for each value of each window; for a mean or sum 1 for each value
-           that goes in; 2 for each value of a batch normalisation in evaluation (scale and shift), 7 where the
-           statistics are computed on the way; 3 for each value of a softmax; none for what only moves or looks up data
+           operator, whatever its kind; for pooling 1 for each value of each window; for adaptive pooling, a mean, sum
+           or extreme 1 for each value that goes in, for a variance or norm 4; 2 for each value of a batch
+           normalisation in evaluation (scale and shift), 7 where batch, layer or group statistics are computed on the
+           way, 4 for each normalised weight; for each value that comes out 3 of a softmax, 2 of a gated linear unit or
+           a dropout, 4 of linear and 8 of bilinear resizing; none for what only moves or looks up data
     view   an operator that moves no data: free
 
 The papers' "FLOPs" (He et al. 2015, Table 1) are MACs.
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 import torch
 
 from residuum.costing import reach, work
-from residuum.costing.execution import Execution, pooled_axes, sizes
+from residuum.costing.execution import Execution, by, pooled_axes, sizes
 from residuum.costing.field import Field
 from residuum.costing.work import Work
 
@@ -47,15 +49,11 @@ class Operator:
 # ----- details
 
 
-def _by(values: Sequence[int]) -> str:
-    return "x".join(map(str, values))
-
-
 def _window(kernel: Sequence[int], stride: Sequence[int]) -> str:
-    text = _by(kernel)
+    text = by(kernel)
     if set(stride) == {1}:
         return text
-    return f"{text}/{stride[0] if len(set(stride)) == 1 else _by(stride)}"
+    return f"{text}/{stride[0] if len(set(stride)) == 1 else by(stride)}"
 
 
 def _convolution_detail(run: Execution) -> str:
@@ -64,7 +62,7 @@ def _convolution_detail(run: Execution) -> str:
     stride, dilation = (sizes(run.arguments[at], len(kernel)) for at in (3, 5))
     text = f"{_window(kernel, stride)}, {run.result.shape[1]}"
     text += f", {groups} groups" if groups > 1 else ""
-    return text + (f", dilation {_by(dilation)}" if set(dilation) != {1} else "")
+    return text + (f", dilation {by(dilation)}" if set(dilation) != {1} else "")
 
 
 def _pool_detail(run: Execution) -> str:
@@ -78,7 +76,7 @@ def _width(run: Execution) -> str:
 
 
 def _grid(run: Execution) -> str:
-    return f"to {_by(run.result.shape[2:])}"
+    return f"to {by(run.result.shape[2:])}"
 
 
 # ----- the table
@@ -121,8 +119,9 @@ TABLE: dict[str, Operator] = {
         "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d",
         Operator(POOLING, work.each_input(1), reach.adaptive, _grid),
     ),
-    **_of("mean sum amax amin max min prod", Operator(POOLING, work.each_input(1), reach.reduction)),
-    **_of("var std var_mean std_mean linalg_vector_norm", Operator(OTHER, work.each_input(4), reach.reduction)),
+    **_of("mean sum amax amin max min prod", Operator(POOLING, work.each_input(1), reach.reduction())),
+    **_of("var std var_mean std_mean", Operator(OTHER, work.each_input(4), reach.reduction())),
+    **_of("linalg_vector_norm", Operator(OTHER, work.each_input(4), reach.reduction(2))),
     **_of("_softmax _safe_softmax _log_softmax", Operator(ACTIVATION, work.each_result(3), reach.softmax)),
     **_of("glu", Operator(ACTIVATION, work.each_result(2), reach.softmax)),
     **_of("_weight_norm_interface", Operator(NORMALISATION, work.each_result(4), reach.same)),

@@ -55,18 +55,20 @@ def adaptive(run: Execution) -> Field:
     return adaptively_pooled(run.first, run.tensor(0).shape, run.result.shape)
 
 
-def reduction(run: Execution) -> Field:
-    """All positions along the dimensions that are reduced."""
-    shape = run.tensor(0).shape
-    given = run.get(1)
-    dims = range(len(shape)) if given is None or given == [] else [given] if isinstance(given, int) else given
-    if not all(isinstance(dim, int) for dim in dims):
-        dims = range(len(shape))
-    if run.result.dim() == len(shape):
-        return run.first.spanned(shape, list(dims), keep=True)
-    gone = {dim % len(shape) for dim in dims}
-    field = run.first.spanned(shape, list(gone))
-    return field.renumbered(lambda dim: dim - sum(each < dim for each in gone))
+def reduction(dims_at: int = 1) -> Callable[[Execution], Field]:
+    """All positions along the dimensions that are reduced, which are argument `dims_at`; without it, along all."""
+
+    def field(run: Execution) -> Field:
+        shape = run.tensor(0).shape
+        given = run.get(dims_at)
+        dims = [given] if isinstance(given, int) else list(given or range(len(shape)))
+        if run.result.dim() == len(shape):
+            return run.first.spanned(shape, dims, keep=True)
+        gone = {dim % len(shape) for dim in dims}
+        seen = run.first.spanned(shape, list(gone))
+        return seen.renumbered(lambda dim: dim - sum(each < dim for each in gone))
+
+    return field
 
 
 def whole(run: Execution) -> Field:

@@ -160,7 +160,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         with self.memory.passing(shapes.kernel_bytes(func, outputs[0])):
             born = {id(each) for each in outputs if self._see(each)}
-        self._record(func, (*args, *kwargs.values()), outputs, born)
+        self._record(func, (*args, *_tensors(list(kwargs.values()))), outputs, born)
         return result
 
     def _see(self, tensor: Tensor) -> bool:

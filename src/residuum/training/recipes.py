@@ -25,7 +25,7 @@ UNNORMALISED_NETS = frozenset(
     | {"vgg11", "vgg13", "vgg16", "vgg19", "vgg16_gap", "googlenet"}
 )
 
-# Side in pixels that small grey images are enlarged to, for nets whose strides would leave nothing of them.
+# Side in pixels that small images are enlarged to, for nets whose strides would leave nothing of them.
 ENLARGED: dict[str, int] = {
     **dict.fromkeys(("lenet5", "lenet5_1998", "googlenet", "googlenet_bn"), 32),
     **dict.fromkeys(("alexnet", "zfnet", "zfnet_512"), 64),
@@ -35,28 +35,56 @@ ENLARGED: dict[str, int] = {
 }
 
 
-def paper_cifar(*, split: Literal["50k", "45k/5k"] = "50k", warm_up: bool = False) -> Recipe:
+def paper_cifar(
+    *,
+    split: Literal["50k", "45k/5k"] = "50k",
+    warm_up: bool = False,
+    learning_rate: float = 0.1,
+    image_size: int | None = None,
+) -> Recipe:
     """CIFAR-10 as in He et al. 2015, section 4.2.
 
     64k updates of 128 images, rate 0.1 divided by 10 at 32k and 48k; momentum 0.9, weight decay 1e-4; the mean image
     subtracted, padded by 4 zeros, random crop or its mirror image; the last iterate counts. `split="45k/5k"` keeps
     5,000 training images out, as the authors did to find this schedule; the nets they report saw all 50,000.
     `warm_up` is their start of ResNet-110 at 0.01. The paper's 128 images lay on two GPUs: `bn_group=64` normalises
-    as they did.
+    as they did. A lower rate and enlarged images are for nets that the paper did not train.
     """
     return Recipe(
         name="paper_cifar",
         steps=64_000,
         batch_size=128,
-        learning_rate=0.1,
+        learning_rate=learning_rate,
         momentum=0.9,
         weight_decay=1e-4,
         schedule=StepDecay(milestones=(32_000, 48_000)),
         warm_up=WarmUp() if warm_up else None,
         augmentation=CropFlip(pad=4),
         normalisation="pixel",
+        image_size=image_size,
         holdout=0.1 if split == "45k/5k" else 0.0,
         bn_group=64,
+    )
+
+
+def cifar(*, learning_rate: float = 0.2, image_size: int | None = None) -> Recipe:
+    """CIFAR-10 in a quarter of the paper's time: 40 epochs, one cycle up to 0.2, bf16.
+
+    Batch 128, momentum 0.9 (Nesterov), weight decay 5e-4, crops of the padded image and mirror images as in
+    `paper_cifar`. `results/shipped-resnet20.json` is the run behind the weights in the package.
+    """
+    return Recipe(
+        name="cifar",
+        epochs=40,
+        batch_size=128,
+        learning_rate=learning_rate,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        schedule=OneCycle(),
+        augmentation=CropFlip(pad=4),
+        image_size=image_size,
+        precision="bf16",
     )
 
 
@@ -113,6 +141,7 @@ def folder(*, learning_rate: float = 0.05, image_size: int = 224) -> Recipe:
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "paper_cifar": paper_cifar,
+    "cifar": cifar,
     "paper_imagenet": paper_imagenet,
     "digits": digits,
     "folder": folder,
@@ -122,8 +151,8 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
 def recipe(name: str, net_name: str = "") -> Recipe:
     """The recipe of that name, as it is for a net.
 
-    `paper_cifar` warms up the nets that the papers warm up. `digits` and `folder` have a tenth of the rate for nets
-    without batch normalisation, and `digits` enlarges the images for nets that need it.
+    `paper_cifar` warms up the nets that the papers warm up. Nets without batch normalisation get a tenth of the rate;
+    `paper_cifar`, `cifar` and `digits` enlarge the images for nets that need it.
 
     Raises:
         InputError: there is none; the message names the nearest.
@@ -131,7 +160,11 @@ def recipe(name: str, net_name: str = "") -> Recipe:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     if name == "paper_cifar":
-        return paper_cifar(warm_up=net_name in WARM_UP_NETS)
+        return paper_cifar(
+            warm_up=net_name in WARM_UP_NETS, learning_rate=_rate(0.1, net_name), image_size=ENLARGED.get(net_name)
+        )
+    if name == "cifar":
+        return cifar(learning_rate=_rate(0.2, net_name), image_size=ENLARGED.get(net_name))
     if name == "digits":
         return digits(learning_rate=_rate(0.1, net_name), image_size=ENLARGED.get(net_name))
     if name == "folder":
