@@ -13,7 +13,7 @@ from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.errors import DamagedError, InputError
 from residuum.nets import catalog
-from residuum.references import build, import_weights, load, skeleton, untrained
+from residuum.references import build, builder, import_weights, load, skeleton, untrained
 from residuum.run import Run, RunConfig
 
 
@@ -159,6 +159,10 @@ def test_build(tmp_path: Path) -> None:
         build("resnet20", weights=tmp_path / "w.pt")
     with pytest.raises(InputError, match="cannot be read"):
         build("resnet20", weights=tmp_path / "nowhere.pt")
+
+
+def test_the_function_of_a_net_says_where_it_is_from() -> None:
+    assert "(He et al. 2015, Table 1, Table 3)" in (builder("resnet50").__doc__ or "")
 
 
 def test_imported_weights_are_a_classifier(tmp_path: Path, classifier: Classifier) -> None:

@@ -113,7 +113,7 @@ def builder(name: str) -> NetBuilder:
     build_net.__name__ = build_net.__qualname__ = name
     build_net.__doc__ = (
         f"{name}: {entry.parameters:,} parameters, {entry.macs:,} multiply-adds on a {entry.input_size}-pixel square "
-        f"({entry.published.source}).\n\n{build.__doc__}"
+        f"({entry.published.place}).\n\n{build.__doc__}"
     )
     return build_net
 

@@ -12,10 +12,13 @@ import pytest
 from PIL import Image
 from test_pages import read
 
+from residuum.classifier import Classifier
 from residuum.cli import main
-from residuum.commands.compare import remarks
+from residuum.commands.compare import remarks, with_name
 from residuum.costing.count import cost
 from residuum.costing.difference import difference
+from residuum.data.preprocess import Preprocessing
+from residuum.nets import catalog
 from residuum.nets.catalog import CATALOG
 from residuum.references import skeleton
 
@@ -65,7 +68,7 @@ def test_twins_are_shown_layer_by_layer(first: str, second: str, capsys: pytest.
 def test_nets_without_a_difference_say_so() -> None:
     found = skeleton("resnet20")
     counted = {name: cost(found.net, found.input_shape, training=False) for name in ("a", "b")}
-    said = remarks(counted, {"a": None, "b": None}, difference(*counted.values()), ())
+    said = remarks(counted, difference(*counted.values()), ())
     assert said == [
         "a has as many MACs as b.",
         "No layer differs that convolves, multiplies, normalises, pools or adds.",
@@ -75,8 +78,8 @@ def test_nets_without_a_difference_say_so() -> None:
 def test_errors_stand_with_their_protocol(capsys: pytest.CaptureFixture[str]) -> None:
     rows = list(csv.reader(io.StringIO(printed(capsys, "googlenet", "vgg16", "resnet50", "--format", "csv"))))
     table = {row[0]: row[1:] for row in rows if row}
-    assert table["error % in its paper"] == ["10.07", "28.07", "22.85"]
-    assert table["how it was measured"] == ["one net, one crop, top-5", "10-crop top-1", "10-crop top-1"]
+    assert table["error % in its paper"] == ["10.07", "27.0", "22.85"]
+    assert table["how it was measured"] == ["one net, one crop, top-5", "one scale, 256, top-1", "10-crop top-1"]
     assert table["ImageNet top-1 error %, one 224 crop (torchvision, first weights)"] == ["", "28.41", "23.87"]
     assert table["parameters in evaluation"] == ["6998552", "138357544", "25557032"]
     assert [int(value) for value in table["MACs"]] == [1_582_671_872, 15_470_264_320, 4_089_184_256]
@@ -130,7 +133,7 @@ def test_the_plot_and_the_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = printed(capsys, "resnet50", "vgg16", "wrn16_1", "--plot", "a.png", "--html", "a.html")
-    assert "Not drawn, for want of a published error: wrn16_1." in out
+    assert "Not drawn, for want of an error measured like the others: wrn16_1." in out
     with Image.open("a.png") as drawn:
         assert drawn.size[0] > 200
     printed(capsys, "resnet50", "vgg16", "--plot", "a.svg")
@@ -142,18 +145,20 @@ def test_the_plot_and_the_page(
     assert "only in alexnet_2012" in "".join(read(Path("b.html").read_text()).text)
 
 
-def test_a_run_has_no_published_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from residuum.classifier import Classifier
-    from residuum.data.preprocess import Preprocessing
-    from residuum.nets import catalog
-
-    path = str(tmp_path / "mine|*<b>")
+def saved(path: Path) -> str:
+    """A Classifier directory of a net of two classes."""
+    path.parent.mkdir(exist_ok=True)
     Classifier(
         net=catalog.net("resnet20", num_classes=2).eval(),
         net_name="resnet20",
         preprocessing=Preprocessing(channels=3, resize=32, crop=(32, 32), mean=(0.5,) * 3, std=(0.25,) * 3),
         class_names=("<script>", "|"),
-    ).save(Path(path))
+    ).save(path)
+    return str(path)
+
+
+def test_a_run_has_no_published_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(tmp_path / "mine|*<b>")
     rows = list(csv.reader(io.StringIO(printed(capsys, path, "resnet20", "--format", "csv"))))
     table = {row[0]: row[1:] for row in rows if row}
     assert rows[0][1:3] == [path, "resnet20"]
@@ -162,3 +167,58 @@ def test_a_run_has_no_published_error(tmp_path: Path, capsys: pytest.CaptureFixt
     page = tmp_path / "page.html"
     printed(capsys, path, "resnet20", "--layers", "--html", str(page))
     assert "mine|*<b>" in "".join(read(page.read_text()).text)
+
+
+def test_csv_with_layers_is_the_table_of_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "resnet20", "plain32", "--layers", "--format", "csv")
+    rows = list(csv.reader(io.StringIO(text), strict=True))
+    assert rows[0] == ["mark", "resnet20", "its layer", "plain32", "its layer"]
+    assert len({len(row) for row in rows}) == 1
+    assert any(row[1] == "conv1" for row in rows)
+
+
+def test_errors_of_wide_nets_are_drawn_with_those_of_cifar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = printed(capsys, "resnet20", "wrn16_8", "wrn40_1", "--plot", str(tmp_path / "a.svg"))
+    assert "for want of an error measured like the others: wrn40_1." in " ".join(out.split())
+
+
+def test_a_plot_of_nothing_is_refused_before_any_net_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("counted")
+
+    monkeypatch.setattr("residuum.commands.compare.counted_at", never)
+    assert main(["compare", "lenet5", "lenet5_1998", "--plot", str(tmp_path / "a.svg")]) == 2
+    assert "plot: none of these nets has an error measured like others" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("problem", "named"),
+    [
+        ("input: layer conv1 gets 1 pixel", "input: a, layer conv1 gets 1 pixel"),
+        ("net: layer conv1 fails", "net: a, layer conv1 fails"),
+        ("net: the module fails", "net: a, the module fails"),
+        ("input: must be square, net: layer", "input: must be square, net: layer"),
+    ],
+)
+def test_what_is_wrong_at_a_layer_names_the_net(problem: str, named: str) -> None:
+    assert with_name("a", problem) == named
+
+
+def test_the_page_tells_no_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("one", "two"):
+        saved(tmp_path / place / "run")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    printed(capsys, *(str(tmp_path / place / "run") for place in ("one", "two")), "--html", str(tmp_path / "a.html"))
+    text = " ".join("".join(read((tmp_path / "a.html").read_text()).text).split())
+    assert "residuum compare one/run two/run --html a.html" in text
+    assert str(tmp_path) not in text
+
+    saved(tmp_path / "here" / "run")
+    monkeypatch.chdir(tmp_path / "here")
+    printed(capsys, "run", str(tmp_path / "here" / "run"), "--html", "same.html")
+    assert "residuum compare run " in " ".join("".join(read(Path("same.html").read_text()).text).split())

@@ -30,6 +30,8 @@ def test_errors_are_of_nets_of_the_catalog(protocol: str) -> None:
 @pytest.mark.parametrize("protocol", [TEN_CROPS, CIFAR])
 def test_errors_of_a_paper_are_those_that_the_catalog_prints(protocol: str) -> None:
     for name, error in ERRORS[protocol].items():
+        if name == "vgg16":  # of another paper, which reports another test of it
+            continue
         printed = re.findall(r"\d+\.\d+", CATALOG[name].published.error)
         assert f"{error:.2f}" in printed, name
 
@@ -61,9 +63,9 @@ def test_the_reasons_name_exact_figures() -> None:
     assert f"{older / run:.1f} times fewer" in why
 
 
-def test_the_note_of_vgg16_is_the_cost_of_its_convolutions() -> None:
+def test_the_figure_of_vgg16_is_the_cost_of_its_convolutions() -> None:
     convolutions = next(share.macs for share in counted("vgg16").groups() if share.name == "convolution")
-    assert f"{convolutions:,}" in CATALOG["vgg16"].note
+    assert f"{convolutions:,}" in CATALOG["vgg16"].differs["macs"]
 
 
 @pytest.mark.parametrize("pair", RATIOS, ids="-".join)

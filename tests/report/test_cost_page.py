@@ -8,7 +8,8 @@ from typing import Any
 from drawn_nets import HOSTILE, Cost, Memory, Unit, hostile, inception, residual
 from test_pages import Reader, read
 
-from residuum.report.cost_page import cost_page, shares_table
+from residuum.report.cost_page import cost_page
+from residuum.report.cost_tables import short_share_table
 from residuum.report.page import Section, Table, Tile, render
 
 SHOWN = HOSTILE.replace("\x00", "")
@@ -85,7 +86,7 @@ def test_operators_that_are_not_counted_come_first() -> None:
 
 
 def test_shares_add_up_in_the_last_row() -> None:
-    table = shares_table("map", [Unit(name="a", macs=3000), Unit(name="b", macs=1000), Unit(name="c", macs=0)])
+    table = short_share_table("map", [Unit(name="a", macs=3000), Unit(name="b", macs=1000), Unit(name="c", macs=0)])
     rows = [[cell.replace("\N{NO-BREAK SPACE}", " ") for cell in row] for row in table.rows]
     assert [row[2] for row in rows] == ["3.00 k (75.0 %)", "1.00 k (25.0 %)", "0", "4.00 k"]
 

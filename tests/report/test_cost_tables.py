@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from residuum.report.cost_tables import (
-    alike,
-    by,
     in_bytes,
     layer_table,
     memory_table,
     share_table,
     unit_table,
 )
+from residuum.report.numbers import alike, by
 from residuum.report.page import Table
 from residuum.report.table import as_csv, as_markdown, in_markdown, in_parts, print_table, print_text
 
@@ -51,7 +50,7 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("count", "written"),
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (60_950_432, "58.1 MiB"), (553_430_176, "527.8 MiB"),
-     (2**30, "1.0 GiB"), (2**60, "1024.0 PiB")],
+     (1_048_520, "1023.9 KiB"), (1_048_550, "1.0 MiB"), (2**30, "1.0 GiB"), (2**60, "1024.0 PiB")],
 )  # fmt: skip
 def test_bytes(count: int, written: str) -> None:
     assert in_bytes(count) == written
@@ -62,6 +61,9 @@ def test_sizes() -> None:
     assert alike((7, 7)) == "7"
     assert alike((7, 9)) == "7x9"
     assert alike((0.5, 0.5)) == "0.5"
+    assert by((3, 1_000_000, 999_999.0, 0.125)) == "3x1000000x999999x0.125"
+    assert alike((10**6, 10**6)) == "1000000"
+    assert alike((float("inf"),)) == "inf"
     assert alike(None) == alike(()) == ""
 
 

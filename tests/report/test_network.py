@@ -10,7 +10,7 @@ import pytest
 from drawn_nets import HOSTILE, Memory, Unit, hostile, inception, residual, small, vgg
 
 from residuum.report.bars import cost_bars, memory_bars
-from residuum.report.network import HEAD, TRAINING_ONLY, WIDTH, boxes, network, stage_colours
+from residuum.report.network import HEAD, NOT_RUN, WIDTH, boxes, network, stage_colours
 from residuum.report.numbers import percent, short
 from residuum.report.svg import Vector, pill_width, shortened, text_width
 
@@ -66,7 +66,7 @@ def require_readable(root: ElementTree.Element) -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_all_texts_have_room(name: str) -> None:
-    for drawing in (network(NETS[name], title=HOSTILE), cost_bars(NETS[name], title=HOSTILE)):
+    for drawing in (network(NETS[name], title=HOSTILE), cost_bars(NETS[name])):
         root = root_of(drawing)
         assert root.get("viewBox", "").startswith(f"0 0 {WIDTH:g} ")
         require_readable(root)
@@ -161,9 +161,9 @@ def test_branches_stand_side_by_side() -> None:
 def test_what_only_training_uses_comes_last() -> None:
     found = boxes(inception())
     assert [box.unit.name for box in found][-1] == "aux1"
-    assert found[-1].stage == TRAINING_ONLY
+    assert found[-1].stage == NOT_RUN
     shown = texts(root_of(network(inception())))
-    assert shown.index(TRAINING_ONLY) > shown.index("inception3b")
+    assert shown.index(NOT_RUN) > shown.index("inception3b")
 
 
 def test_bands_are_sizes_of_map() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from residuum.commands.counting import Format, Shown, counted_at, require_batch, require_file, warnings
-from residuum.commands.options import shown_path
+from residuum.commands.counting import Format, Shown, counted_at, images_of, require_batch, require_file, warnings
+from residuum.commands.options import share, shown_models, shown_path
 from residuum.errors import InputError
+from residuum.report.numbers import alike, by
 
 if TYPE_CHECKING:
     from residuum.costing.cost import Cost, Layer
@@ -50,7 +52,7 @@ class Compare:
     batch: int = 1
     """Images at once."""
     layers: bool = False
-    """Show two nets layer by layer though they are no twins, and what they have in common as well."""
+    """Show two nets layer by layer though they are no twins, with what they have in common; of csv the whole output."""
     format: Format = "table"
     """table for the terminal, markdown or csv."""
     plot: Path | None = None
@@ -58,39 +60,61 @@ class Compare:
     html: Path | None = None
     """Write a page with the tables and the plot to this file."""
     json: bool = False
-    """Print JSON."""
+    """Print JSON, whatever --format."""
 
     def run(self) -> int:
         from residuum.files.atomic import write_file
-        from residuum.report.table import in_parts
 
         self._require()
-        counted, entries = self._count()
+        found = self._found()
+        entries = {name: entry_of(name, each) for name, each in found.items()}
+        points = points_of(entries)
+        if self.plot is not None and not points:
+            raise InputError(
+                "plot: none of these nets has an error measured like others. Try: residuum compare vgg16 resnet50"
+            )
+        counted = self._counted(found)
         pairs = self._pairs(counted, entries)
-        points = points_of(counted, entries)
         if self.plot is not None:
             write_file(self.plot, self._drawn(points))
             print(f"plot {shown_path(self.plot)}", file=sys.stderr)
         if self.html is not None:
-            write_file(self.html, self._page(counted, entries, pairs, points).encode())
+            write_file(self.html, self._page(counted, entries, pairs, points, self.html).encode())
             print(f"page {shown_path(self.html)}", file=sys.stderr)
         if self.json:
             print(json.dumps(as_json(counted, entries, pairs)))
-            return 0
+        elif self.format == "csv":
+            self._print_csv(counted, entries, pairs)
+        else:
+            self._print(counted, entries, pairs, points if self.plot is not None else ())
+        return 0
+
+    def _print_csv(self, counted: dict[str, Cost], entries: dict[str, Entry | None], pairs: list[Pair] | None) -> None:
+        """One table, which is all that a file of csv holds."""
+        if pairs is not None and self.layers:
+            Shown("csv").table(pair_table(pairs, *counted, everything=True))
+        else:
+            Shown("csv").table(side_by_side(counted, entries))
+
+    def _print(
+        self,
+        counted: dict[str, Cost],
+        entries: dict[str, Entry | None],
+        pairs: list[Pair] | None,
+        drawn: Sequence[Point],
+    ) -> None:
+        from residuum.report.table import in_parts
+
         show = Shown(self.format)
         table = side_by_side(counted, entries)
         for part in in_parts(table) if self.format == "table" else [table]:
             show.table(part)
-        if self.format == "csv":
-            return 0
         if pairs is not None:
             show.table(pair_table(pairs, *counted, everything=self.layers))
             show.line(LEGEND.format(*counted))
         show.gap()
-        drawn = points if self.plot is not None else ()
-        for line in remarks(counted, entries, pairs, drawn):
+        for line in remarks(counted, pairs, drawn):
             show.line(line)
-        return 0
 
     def _require(self) -> None:
         require_file(self.plot, ".png", ".svg")
@@ -110,25 +134,27 @@ class Compare:
             )
         require_batch(self.batch)
 
-    def _count(self) -> tuple[dict[str, Cost], dict[str, Entry | None]]:
+    def _found(self) -> dict[str, Skeleton]:
         from residuum.references import skeleton
-        from residuum.report.progress import ConsoleProgress
 
         all_found = {name: skeleton(name) for name in self.models}
         self._require_one_image(all_found)
+        return all_found
+
+    def _counted(self, all_found: dict[str, Skeleton]) -> dict[str, Cost]:
+        from residuum.report.progress import ConsoleProgress
+
         counted: dict[str, Cost] = {}
-        entries: dict[str, Entry | None] = {}
         with ConsoleProgress() as progress:
             for number, (name, found) in enumerate(all_found.items()):
                 try:
                     counted[name] = counted_at(found, self.input, self.batch)
                 except InputError as error:
-                    raise InputError(str(error).replace("input: layer", f"input: {name}, layer", 1)) from error
-                entries[name] = found.entry if found.entry is not None and found.entry.name == name else None
+                    raise InputError(with_name(name, str(error))) from error
                 for warning in warnings(counted[name]):
                     progress.message(f"{warning[:-1]} in {name})")
                 progress.evaluating("nets", number + 1, len(self.models))
-        return counted, entries
+        return counted
 
     def _require_one_image(self, all_found: dict[str, Skeleton]) -> None:
         """One image for all can only be given where all take as many channels."""
@@ -144,18 +170,16 @@ class Compare:
             return None
         return difference(*counted.values())
 
-    def _command(self) -> str:
-        words = ["residuum", "compare", *self.models]
+    def _command(self, html: Path) -> str:
+        words = ["residuum", "compare", *shown_models(self.models).values()]
         words += ["--input", self.input] if self.input else []
         words += ["--batch", str(self.batch)] if self.batch != 1 else []
         words += ["--layers"] if self.layers else []
-        return shlex.join([*words, "--html", str(self.html)])
+        return shlex.join([*words, "--html", html.name])
 
     def _drawn(self, points: Sequence[Point]) -> bytes:
         from residuum.report.figures import accuracy_against_macs
 
-        if not points:
-            raise InputError("plot: none of these nets has a published error. Try: residuum compare vgg16 resnet50")
         drawing = accuracy_against_macs(points)
         return drawing.png if self.plot is not None and self.plot.suffix == ".png" else drawing.svg.encode()
 
@@ -165,11 +189,15 @@ class Compare:
         entries: dict[str, Entry | None],
         pairs: list[Pair] | None,
         points: Sequence[Point],
+        html: Path,
     ) -> str:
         from residuum.costing.cost import CONVENTION
         from residuum.report.figures import accuracy_against_macs
         from residuum.report.page import Section, render
 
+        shown = shown_models(self.models)
+        counted = {shown[name]: each for name, each in counted.items()}
+        entries = {shown[name]: each for name, each in entries.items()}
         sections: list[Section] = [Section(title="Side by side", table=side_by_side(counted, entries))]
         if points:
             caption = "Published test error against multiply-adds for one image; the area of a disc is its parameters."
@@ -179,10 +207,20 @@ class Compare:
             sections.append(Section(title="Layer by layer", text=LEGEND.format(*counted), table=table))
         return render(
             title=" and ".join(counted) if len(counted) == 2 else "Nets compared",
-            subtitle=" ".join(remarks(counted, entries, pairs, points)),
+            subtitle=" ".join(remarks(counted, pairs, points)),
             sections=sections,
-            footer=f"{CONVENTION}. Made by: {self._command()}",
+            footer=f"{CONVENTION}. Made by: {self._command(html)}",
         )
+
+
+def entry_of(name: str, found: Skeleton) -> Entry | None:
+    """What the catalog knows of a net named by the user; nothing of a directory."""
+    return found.entry if found.entry is not None and found.entry.name == name else None
+
+
+def with_name(name: str, problem: str) -> str:
+    """What is wrong at a layer, with the net it is a layer of."""
+    return re.sub(r"^(input|net): (?=layer|the module)", lambda match: f"{match[0]}{name}, ", problem)
 
 
 def are_twins(entries: dict[str, Entry | None]) -> bool:
@@ -194,20 +232,20 @@ def are_twins(entries: dict[str, Entry | None]) -> bool:
 def side_by_side(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> Table:
     """One column for each net; for two nets also the first as a share of the second."""
     from residuum.nets.reported import ERRORS
-    from residuum.report.cost_tables import alike, in_bytes
+    from residuum.report.cost_tables import in_bytes
     from residuum.report.page import Table
 
     costs = list(counted.values())
     known = [entries[name] for name in counted]
     two = len(costs) == 2
-    rows = [["input", *map(_shape, costs)]]
+    rows = [["input", *map(_images, costs)]]
     for name, words in QUANTITIES:
         numbers = [getattr(each, name) for each in costs]
         if name != "inference_parameters" or numbers != [each.parameters for each in costs]:
-            rows.append([words, *(f"{number:,}" for number in numbers), *([_percent(*numbers)] if two else [])])
+            rows.append([words, *(f"{number:,}" for number in numbers), *([_share(*numbers)] if two else [])])
     for name, words in HELD:
         held = [getattr(each.memory, name) for each in costs]
-        rows.append([words, *map(in_bytes, held), *([_percent(*held)] if two else [])])
+        rows.append([words, *map(in_bytes, held), *([_share(*held)] if two else [])])
     rows.append(["last convolution sees, px", *(alike(each.receptive_field) for each in costs)])
     rows.append(["error % in its paper", *(each.published.error if each else "" for each in known)])
     rows.append(["how it was measured", *(each.published.protocol if each else "" for each in known)])
@@ -219,13 +257,12 @@ def side_by_side(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> 
     return Table(["quantity", *counted, *last], shown, tuple(range(1, len(costs) + 1 + len(last))))
 
 
-def _shape(counted: Cost) -> str:
-    images = f"{counted.batch:,} of " if counted.batch > 1 else ""
-    return images + "x".join(map(str, counted.input_shapes[0][1:]))
+def _images(counted: Cost) -> str:
+    return (f"{counted.batch:,} of " if counted.batch > 1 else "") + images_of(counted)
 
 
-def _percent(first: int, second: int) -> str:
-    return f"{100 * first / second:.2f} %" if second else ""
+def _share(first: int, second: int) -> str:
+    return share(first / second) if second else ""
 
 
 def pair_table(pairs: Sequence[Pair], first: str, second: str, *, everything: bool) -> Table:
@@ -254,20 +291,17 @@ def _mark(pair: Pair) -> str:
 
 
 def _words(layer: Layer | None) -> list[str]:
+    from residuum.report.cost_tables import NOT_RUN
+
     if layer is None:
         return ["", ""]
     text = f"{layer.kind} {layer.detail}".strip()
-    size = "x".join(map(str, layer.output_shape[1:])) if layer.calls else "only in training"
+    size = by(layer.output_shape[1:]) if layer.calls else NOT_RUN
     return [layer.name, f"{text} → {size}" + (f", {layer.parameters:,} parameters" if layer.parameters else "")]
 
 
-def remarks(
-    counted: dict[str, Cost],
-    entries: dict[str, Entry | None],
-    pairs: Sequence[Pair] | None,
-    points: Sequence[Point],
-) -> list[str]:
-    """The ratio of two nets in words, what is told of it, and which nets have no error to draw."""
+def remarks(counted: dict[str, Cost], pairs: Sequence[Pair] | None, points: Sequence[Point]) -> list[str]:
+    """The ratio of two nets in words, what is told of it, and which nets have no error that can be drawn."""
     from residuum.nets.reported import RATIOS
 
     lines = []
@@ -275,8 +309,8 @@ def remarks(
     if len(names) == 2:
         macs = [each.macs for each in counted.values()]
         equal = macs[0] == macs[1]
-        share = "as many MACs as" if equal else f"{_percent(*macs)} of the MACs of"
-        lines.append(f"{names[0]} has {share} {names[1]}.")
+        many = "as many MACs as" if equal else f"{_share(*macs)} of the MACs of"
+        lines.append(f"{names[0]} has {many} {names[1]}.")
         told = RATIOS.get((names[0], names[1])) or RATIOS.get((names[1], names[0]))
         if told:
             lines.append(f"{told}.")
@@ -286,11 +320,11 @@ def remarks(
             lines.append(f"Layer by layer: residuum compare {names[0]} {names[1]} --layers")
     drawn = {point.name for point in points}
     if points and (missing := [name for name in names if name not in drawn]):
-        lines.append(f"Not drawn, for want of a published error: {', '.join(missing)}.")
+        lines.append(f"Not drawn, for want of an error measured like the others: {', '.join(missing)}.")
     return lines
 
 
-def points_of(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> list[Point]:
+def points_of(entries: dict[str, Entry | None]) -> list[Point]:
     """Each net under every protocol by which its error is known, at the net's own size of image."""
     from residuum.nets.reported import ERRORS
     from residuum.report.figures import Point
@@ -298,8 +332,8 @@ def points_of(counted: dict[str, Cost], entries: dict[str, Entry | None]) -> lis
     return [
         Point(name=name, macs=entry.macs, parameters=entry.parameters, error=errors[name], protocol=protocol)
         for protocol, errors in ERRORS.items()
-        for name in counted
-        if (entry := entries[name]) is not None and name in errors
+        for name, entry in entries.items()
+        if entry is not None and name in errors
     ]
 
 

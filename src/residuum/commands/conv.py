@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from residuum.errors import InputError
+from residuum.report.numbers import by
 
 if TYPE_CHECKING:
     from residuum.costing.arithmetic import Axis, Pair, Shape, Step, Window
@@ -184,18 +185,18 @@ def explain(step: Step) -> None:
     from residuum.report.page import Table
     from residuum.report.table import print_table
 
-    print(f"{_described(step)}, over {_by(step.input)} (height x width x channels)\n")
+    print(f"{_described(step)}, over {by(step.input)} (height x width x channels)\n")
     for label, text in _lines(step):
         print(f"{label:<18}{text}")
     if step.window.kind == "pool":
         return
-    volume = f"{_by(step.window.kernel)}x{step.input[2] // step.window.groups}"
+    volume = f"{by(step.window.kernel)}x{step.input[2] // step.window.groups}"
     rows = [
         [name, made, f"{each.weights:,}", f"{each.biases:,}", f"{each.total:,}"]
         for name, made, each in (
             ("shared (convolution)", f"{step.window.filters:,} filters x ({volume} + 1)", step.shared),
             ("unshared (locally connected)", f"{step.num_values:,} values x ({volume} + 1)", step.unshared),
-            ("fully connected", f"{step.num_values:,} values x ({_by(step.input)} + 1)", step.dense),
+            ("fully connected", f"{step.num_values:,} values x ({by(step.input)} + 1)", step.dense),
         )
     ]
     print()
@@ -208,11 +209,11 @@ def tabulate(steps: Sequence[Step]) -> None:
     from residuum.report.page import Table
     from residuum.report.table import print_table
 
-    rows = [["", "input", _by(steps[0].input), "", "", "", ""]]
+    rows = [["", "input", by(steps[0].input), "", "", "", ""]]
     for number, step in enumerate(steps, 1):
         cost = [f"{step.shared.total:,}", f"{step.macs:,}"]
         rows.append(
-            [str(number), str(step.window), _by(step.output), *cost, sides(step.receptive_field), sides(step.jump)]
+            [str(number), str(step.window), by(step.output), *cost, sides(step.receptive_field), sides(step.jump)]
         )
     total = _total(steps)
     rows.append(["", "total", "", f"{total['parameters']:,}", f"{total['macs']:,}", "", ""])
@@ -239,7 +240,7 @@ def _lines(step: Step) -> Iterator[tuple[str, str]]:
     of = {name: "" if len(named) == 1 else f"{name}: " for name, _ in named}
     for name, axis in named:
         yield name, axis.formula
-    yield "output", f"{_by(step.output)}, {step.num_values:,} values"
+    yield "output", f"{by(step.output)}, {step.num_values:,} values"
     for name, axis in named:
         yield "floor", of[name] + (_dropped(axis) if axis.dropped else "drops nothing")
         if axis.dropped:
@@ -248,7 +249,7 @@ def _lines(step: Step) -> Iterator[tuple[str, str]]:
             yield "gaps", of[name] + _gap(axis)
     for name, axis in named:
         yield "to keep the size", of[name] + _keeping(axis)
-    yield "receptive field", f"{_by(step.receptive_field)} of the input for each output value"
+    yield "receptive field", f"{by(step.receptive_field)} of the input for each output value"
     if step.window.kind == "pool":
         yield "work", f"{step.operations:,} comparisons (max) or additions (average); no parameters, no MACs"
     else:
@@ -260,10 +261,10 @@ def _described(step: Step) -> str:
     from residuum.costing.arithmetic import sides
 
     window = step.window
-    text = f"pooling of {_by(window.kernel)}"
+    text = f"pooling of {by(window.kernel)}"
     if window.filters is not None:
         plural = "filters" if window.filters > 1 else "filter"
-        text = f"{window.filters:,} {plural} of {_by(window.kernel)}x{step.input[2] // window.groups}"
+        text = f"{window.filters:,} {plural} of {by(window.kernel)}x{step.input[2] // window.groups}"
     text += f", stride {sides(window.stride)}, padding {sides(window.padding)}"
     text += f", dilation {sides(window.dilation)}" if window.dilation != (1, 1) else ""
     return text + (f", {window.groups} groups" if window.groups > 1 else "")
@@ -325,7 +326,3 @@ def _total(steps: Sequence[Step]) -> dict[str, int]:
 
 def _either(values: Sequence[int]) -> str:
     return " or ".join(f"{value:,}" for value in values)
-
-
-def _by(numbers: Sequence[int]) -> str:
-    return "x".join(map(str, numbers))

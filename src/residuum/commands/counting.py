@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from residuum.errors import InputError
+from residuum.report.numbers import by
 
 if TYPE_CHECKING:
     from residuum.costing.cost import Cost
@@ -125,11 +126,16 @@ def counted_at(found: Skeleton, image: str | None, batch: int) -> Cost:
 
     shape = image_shape(image, found.input_shape)
     if batch * math.prod(shape) > LARGEST_INPUT:
-        own = "x".join(map(str, found.input_shape))
         raise InputError(
-            f"input: {batch:,} x {'x'.join(map(str, shape))} is more than {LARGEST_INPUT:,} values. Try: --input {own}"
+            f"input: {batch:,} x {by(shape)} is more than {LARGEST_INPUT:,} values. "
+            f"Try: --input {by(found.input_shape)}"
         )
     return cost(found.net, shape, batch=batch)
+
+
+def images_of(counted: Cost) -> str:
+    """The images that were counted: `3x224x224`, several inputs after commas."""
+    return ", ".join(by(shape[1:]) for shape in counted.input_shapes)
 
 
 def warnings(counted: Cost) -> list[str]:

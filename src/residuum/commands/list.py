@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from residuum.errors import InputError
+from residuum.report.numbers import by
 
 if TYPE_CHECKING:
     from residuum.nets.catalog import Entry
@@ -52,7 +53,7 @@ class List:
 
 def heading_of(entry: Entry) -> str:
     """What nets that stand together have in common: their paper and the size of their images."""
-    return f"{entry.published.paper}, images of {'x'.join(map(str, entry.input_shape))}"
+    return f"{entry.published.paper}, images of {by(entry.input_shape)}"
 
 
 def table_of(entries: Sequence[Entry]) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +61,26 @@ def doubt_of_views(views: str, crop: tuple[int, int]) -> str | None:
     if views == "multi-scale" and min(crop) < SMALLEST_SCALED:
         return f"warning: five scales say little of a net made for {crop[0]}x{crop[1]} pixels. Try: --views 1"
     return None
+
+
+def shown_models(models: Sequence[str]) -> dict[str, str]:
+    """What a page calls models: as typed, but directories elsewhere by the end of their path, which tells no home."""
+    longest = max(len(Path(model).parts) for model in models)
+    for parts in range(1, longest + 1):
+        shown = {model: _shown_model(model, parts) for model in models}
+        if len(set(shown.values())) == len(shown):
+            return shown
+    return {model: model for model in models}
+
+
+def _shown_model(model: str, parts: int) -> str:
+    path = Path(model)
+    if not os.path.isdir(model) or not (path.is_absolute() or ".." in path.parts):
+        return model
+    resolved = path.resolve()
+    if resolved.is_relative_to(Path.cwd()):
+        return shown_path(path)
+    return "/".join(resolved.parts[-parts:])
 
 
 def shown_path(path: Path) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from residuum.commands.counting import Format, Shown, counted_at, require_batch, require_file, warnings
-from residuum.commands.options import shown_path
+from residuum.commands.counting import Format, Shown, counted_at, images_of, require_batch, require_file, warnings
+from residuum.commands.options import shown_models, shown_path
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from residuum.nets.catalog import Entry
     from residuum.report.page import Table
 
-ROUNDING = 0.01  # share by which a printed figure may differ without a reason
 WIDE_COLUMNS = (7, 6, 5, 2)  # of the table of units: what a narrow terminal does without
+WORDS = {
+    "parameters": "parameters",
+    "inference_parameters": "parameters in evaluation",
+    "macs": "MACs (the paper's FLOPs)",
+    "activation_values": "activations",
+}
 
 
 @dataclass(frozen=True)
@@ -39,15 +44,15 @@ class Summary:
     batch: int = 1
     """Images at once."""
     depth: int = 2
-    """Levels of modules to show; 9 shows every layer."""
+    """Levels of modules to show in table, markdown, page and drawing; 9 shows every layer."""
     format: Format = "table"
-    """table for the terminal; markdown; csv, every layer."""
+    """table for the terminal; markdown; csv, every layer whatever --depth."""
     html: Path | None = None
     """Write a page with a drawing of the network to this file."""
     drawing: Path | None = None
     """Write the drawing of the network alone to this .svg file."""
     json: bool = False
-    """Print JSON, with every layer."""
+    """Print JSON, with every layer, whatever --format and --depth."""
 
     def run(self) -> int:
         from residuum.files.atomic import write_file
@@ -63,7 +68,7 @@ class Summary:
         for warning in warnings(counted):
             print(warning, file=sys.stderr)
         if self.html is not None:
-            write_file(self.html, self._page(counted, found.entry).encode())
+            write_file(self.html, self._page(counted, found.entry, self.html).encode())
             print(f"page {shown_path(self.html)}", file=sys.stderr)
         if self.drawing is not None:
             write_file(self.drawing, self._drawn(counted))
@@ -76,26 +81,29 @@ class Summary:
             self._print(counted, found.entry)
         return 0
 
-    def _command(self) -> str:
-        words = ["residuum", "summary", self.model]
+    def _command(self, html: Path) -> str:
+        words = ["residuum", "summary", self._shown()]
         words += ["--input", self.input] if self.input else []
         words += ["--batch", str(self.batch)] if self.batch != 1 else []
         words += ["--depth", str(self.depth)] if self.depth != 2 else []
-        return shlex.join([*words, "--html", str(self.html)])
+        return shlex.join([*words, "--html", html.name])
+
+    def _shown(self) -> str:
+        return shown_models([self.model])[self.model]
 
     def _drawn(self, counted: Cost) -> bytes:
         from residuum.costing.fold import folded, units
         from residuum.report.network import network
 
-        return network(folded(units(counted, self.depth)), title=self.model).svg.encode()
+        return network(folded(units(counted, self.depth)), title=self._shown()).svg.encode()
 
-    def _page(self, counted: Cost, entry: Entry | None) -> str:
+    def _page(self, counted: Cost, entry: Entry | None, html: Path) -> str:
         from residuum.costing.cost import CONVENTION
         from residuum.costing.fold import folded, units
         from residuum.report.cost_page import cost_page
 
         return cost_page(
-            title=self.model,
+            title=self._shown(),
             subtitle=headline(counted, entry),
             glance=glance(counted),
             cost=counted,
@@ -104,7 +112,7 @@ class Summary:
             groups=counted.groups(),
             published=published(counted, entry),
             convention=CONVENTION,
-            command=self._command(),
+            command=self._command(html),
         )
 
     def _print_csv(self, counted: Cost) -> None:
@@ -138,15 +146,15 @@ class Summary:
 
 
 def headline(counted: Cost, entry: Entry | None) -> str:
-    """Source, input and batch in one line."""
-    shapes = ", ".join("x".join(map(str, shape[1:])) for shape in counted.input_shapes)
-    source = f"{entry.name}: {entry.published.source}" if entry is not None else counted.name
-    return f"{source}. Input {shapes}, batch {counted.batch}."
+    """Paper, input and batch in one line."""
+    source = f"{entry.name}: {entry.published.paper}" if entry is not None else counted.name
+    return f"{source}. Input {images_of(counted)}, batch {counted.batch}."
 
 
 def totals(counted: Cost) -> list[str]:
     """The totals in words."""
-    from residuum.report.cost_tables import alike, in_bytes
+    from residuum.report.cost_tables import in_bytes
+    from residuum.report.numbers import alike
 
     memory = counted.memory
     run = counted.inference_parameters
@@ -160,7 +168,7 @@ def totals(counted: Cost) -> list[str]:
     ]
     if seen := counted.receptive_field:
         size = counted.input_shapes[0][2:]
-        beyond = f", which has {alike(size)}" if max(seen) > max(size) else ""
+        beyond = f", which has {alike(size)}" if any(s > t for s, t in zip(seen, size, strict=False)) else ""
         lines.append(f"the last convolution sees {alike(seen)} pixels along each side of the image{beyond}")
     return lines
 
@@ -206,21 +214,12 @@ def published(counted: Cost, entry: Entry | None) -> Table | None:
         if printed:
             exact = _exact(counted, quantity)
             apart = exact / number_of(printed) - 1
-            reason = f": {entry.note}" if entry.note and abs(apart) > ROUNDING else ""
-            source = f"{entry.published.source}{reason}"
+            source = ": ".join(filter(None, [entry.published.place, entry.differs.get(quantity)]))
             rows.append([WORDS[quantity], printed, f"{exact:,}", f"{100 * apart:+.1f} %", source])
     for taught in TAUGHT.get(entry.name, ()):
         exact = _exact(counted, taught.quantity)
         rows.append([WORDS[taught.quantity], taught.says, f"{exact:,}", "", f"{taught.source}: {taught.why}"])
     return Table(("quantity", "published", "exact", "apart", "source and reason"), rows, (2, 3)) if rows else None
-
-
-WORDS = {
-    "parameters": "parameters",
-    "inference_parameters": "parameters in evaluation",
-    "macs": "MACs (the paper's FLOPs)",
-    "activation_values": "activations",
-}
 
 
 def _exact(counted: Cost, quantity: str) -> int:
@@ -240,5 +239,5 @@ def as_json(name: str, counted: Cost, entry: Entry | None) -> dict[str, object]:
 
     known = None
     if entry is not None:
-        known = {"published": asdict(entry.published), "note": entry.note, "twin": entry.twin}
+        known = {"published": asdict(entry.published), "differs": entry.differs, "note": entry.note, "twin": entry.twin}
     return {"model": name, "catalog": known, **counted.to_json()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,10 +37,9 @@ AS_TAUGHT = "as taught: all maps connected, max pooling, ReLU, linear output; th
 AS_SHIPPED = "as libraries ship it, one GPU and no response normalisation; the net of 2012 is alexnet_2012"
 INPUT_227 = "two GPUs as two groups; input 227, where the paper prints 224"
 MERGED = "all maps on one GPU: no groups"
-VGG_16 = "15.3e9 is the cost of the convolutions alone, 15,346,630,656; the one printed for vgg19 is of all layers"
 VGG_BN = "batch normalisation after each convolution, which the paper does not have"
 VGG_GAP = "average pooling in place of the two layers of 4096; not of the paper"
-HEADS = "6,998,552 parameters without the auxiliary heads, which serve training only; the paper's 1.5e9 is a budget"
+HEADS = "6,998,552 parameters without the auxiliary heads, which serve training only"
 GOOGLENET_BN = "as libraries ship it: batch normalisation, 3x3 in place of 5x5, no auxiliary heads"
 V15 = "stride on the 3x3, as in torchvision; published with stride on the first 1x1, which is the _v1 net"
 V1 = "stride on the first 1x1, as published; torch users mean the net without _v1"
@@ -56,6 +55,27 @@ WRN_ZCA = "the published error is with ZCA-whitened images, as all of Table 4"
 WRN_NO_ROW = "a size that others made usual; the paper has no CIFAR-10 figure for it"
 WRN_40_1 = "39 convolutions: the first stage needs no projection; the published error is with ZCA-whitened images"
 
+ONE_SCALE = "Tables 2 and 3 (one scale, 256, top-1)"
+
+# Why an exact figure lies beyond what rounding of the printed one explains.
+AS_V1 = "published with stride on the first 1x1, which makes"
+DIFFERS: dict[str, dict[str, str]] = {
+    "alexnet_2012": {"parameters": "a round figure: the paper says 60 million in words"},
+    "vgg16": {"macs": "the cost of the convolutions alone, 15,346,630,656; the one printed for vgg19 is of all layers"},
+    "googlenet": {
+        "macs": "called a budget; Table 1 gives the first convolution 34M, where its sizes make 118,013,952; "
+        "with 34M all is 1,498,657,920"
+    },
+    "resnet34": {"macs": "the cost without the three projections, 3,644,493,824, as of resnet34_a"},
+    "resnet50": {"macs": f"{AS_V1} 3,857,973,248; why that is printed as 3.8e9 is not explained"},
+    "resnet101": {"macs": f"{AS_V1} 7,570,194,432"},
+    "resnet152": {"macs": f"{AS_V1} 11,282,415,616"},
+    "resnet50_v1": {"macs": "not explained: rounded it is 3.9e9, and the paper rounds those of 101 and 152 layers"},
+    "se_resnet50": {
+        "macs": f"{AS_V1} 3,860,488,192; with averaging and scaling 5,519,360 values each in addition it is 3.87e9"
+    },
+}
+
 
 @dataclass(frozen=True)
 class Published:
@@ -65,6 +85,11 @@ class Published:
     parameters: str = ""
     macs: str = ""
     error: str = ""
+
+    @property
+    def place(self) -> str:
+        """The paper and its tables, without how the error was measured."""
+        return re.sub(r" \(.*?\)", "", self.source)
 
     @property
     def paper(self) -> str:
@@ -116,6 +141,11 @@ class Entry:
     twin: str = ""
 
     @property
+    def differs(self) -> Mapping[str, str]:
+        """Why `parameters` or `macs` is not the printed figure, where rounding does not explain it."""
+        return DIFFERS.get(self.name, {})
+
+    @property
     def input_shape(self) -> Shape:
         """Channels, height and width of the images it is made for."""
         return self.variant.input_shape
@@ -144,7 +174,7 @@ class Entry:
 
 
 def _mnist(parameters: str = "", error: str = "") -> Published:
-    return Published(f"{LECUN1998}, section II.B (MNIST)", parameters=parameters, error=error)
+    return Published(f"{LECUN1998}, sections II.B and III (MNIST)", parameters=parameters, error=error)
 
 
 def _one_net(paper: str, table: str, error: str = "", *, parameters: str = "", macs: str = "") -> Published:
@@ -189,14 +219,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("zfnet_512", zfnet.Variant(widths=(512, 1024, 512)), 107_627_624, 2_476_704_896,
           _one_net(ZEILER2013, "Table 2 (one net, top-1)", "37.5"), twin="zfnet"),
     Entry("vgg11", vgg.Variant(convolutions=(1, 1, 2, 2, 2)), 132_863_336, 7_609_090_048,
-          _one_net(SIMONYAN2014, "Tables 2 and 3 (one scale, top-1)", "29.6", parameters="133M")),
+          _one_net(SIMONYAN2014, ONE_SCALE, "29.6", parameters="133M")),
     Entry("vgg13", vgg.Variant(convolutions=(2, 2, 2, 2, 2)), 133_047_848, 11_308_466_176,
-          _one_net(SIMONYAN2014, "Tables 2 and 3 (one scale, top-1)", "28.7", parameters="133M")),
+          _one_net(SIMONYAN2014, ONE_SCALE, "28.7", parameters="133M")),
     Entry("vgg16", vgg.Variant(convolutions=(2, 2, 3, 3, 3)), 138_357_544, 15_470_264_320,
-          _one_net(SIMONYAN2014, f"Table 2; {HE2015}, Table 3 (10-crop top-1)", "28.07", parameters="138M",
-                   macs="15.3e9"), VGG_16, "vgg16_gap"),
+          _one_net(SIMONYAN2014, f"{ONE_SCALE}; {HE2015}, section 4.1", "27.0",
+                   parameters="138M", macs="15.3e9"), twin="vgg16_gap"),
     Entry("vgg19", vgg.Variant(convolutions=(2, 2, 4, 4, 4)), 143_667_240, 19_632_062_464,
-          _one_net(SIMONYAN2014, f"Tables 2 and 3 (one scale, top-1); {HE2015}, Figure 3", "27.3", parameters="144M",
+          _one_net(SIMONYAN2014, f"{ONE_SCALE}; {HE2015}, Figure 3", "27.3", parameters="144M",
                    macs="19.6e9")),
     Entry("vgg11_bn", vgg.Variant(convolutions=(1, 1, 2, 2, 2), batch_norm=True), 132_868_840, 7_609_090_048,
           Published(SIMONYAN2014), VGG_BN, "vgg11"),

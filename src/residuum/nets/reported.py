@@ -6,6 +6,7 @@ An error can only be compared with errors of the same protocol, so each protocol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 # Error in percent, by protocol and net.
 ERRORS: dict[str, dict[str, float]] = {
@@ -31,7 +32,7 @@ ERRORS: dict[str, dict[str, float]] = {
         "wide_resnet50_2": 21.532,
         "wide_resnet101_2": 21.152,
     },
-    # He et al. 2015, Tables 2 and 3; VGG-16 as measured by its authors.
+    # He et al. 2015, Tables 2 and 3; VGG-16 as He et al. tested it.
     "ImageNet top-1 error %, 10 crops (He et al. 2015)": {
         "vgg16": 28.07,
         "plain18": 27.94,
@@ -44,7 +45,8 @@ ERRORS: dict[str, dict[str, float]] = {
         "resnet101_v1": 21.75,
         "resnet152_v1": 21.43,
     },
-    # He et al. 2015, Table 6 (110: mean of five); He et al. 2016, Table 3 (medians of five).
+    # He et al. 2015, Table 6 (110: mean of five); He et al. 2016, Table 3, and Zagoruyko & Komodakis 2016, Tables 5 and
+    # 6, without dropout (medians of five). Their Table 4 is of ZCA-whitened images.
     "CIFAR-10 test error %": {
         "resnet20": 8.75,
         "resnet32": 7.51,
@@ -55,8 +57,14 @@ ERRORS: dict[str, dict[str, float]] = {
         "preact_resnet110": 6.37,
         "preact_resnet164": 5.46,
         "preact_resnet1001": 4.92,
+        "wrn16_4": 5.02,
+        "wrn16_8": 4.27,
+        "wrn40_4": 4.53,
+        "wrn28_10": 4.00,
     },
 }
+
+Quantity = Literal["parameters", "inference_parameters", "macs", "activation_values"]
 
 
 @dataclass(frozen=True)
@@ -64,13 +72,13 @@ class Taught:
     """A figure in circulation that the exact one does not bear out.
 
     Attributes:
-        quantity: a total of the cost report: `parameters`, `macs` or `activation_values`.
+        quantity: a total of the cost report.
         says: the figure, as it is told.
         source: who tells it.
         why: what makes the difference.
     """
 
-    quantity: str
+    quantity: Quantity
     says: str
     source: str
     why: str
@@ -104,7 +112,7 @@ RATIOS: dict[tuple[str, str], str] = {
     ): "He et al. 2015, section 3.3, prints 18 % of the plain net: its rounded 3.6 over 19.6 billion",
     ("googlenet", "alexnet_2012"): "told as 12 times fewer parameters: 8.7 times without the auxiliary heads",
     ("googlenet", "alexnet"): "told as 12 times fewer parameters: 8.7 times without the auxiliary heads",
-    ("resnet152", "vgg16"): "He et al. 2015, section 3.3, prints 11.3 over 15.3 billion",
-    ("resnet152", "vgg19"): "He et al. 2015, section 3.3, prints 11.3 over 19.6 billion",
+    ("resnet152", "vgg16"): "He et al. 2015, section 4.1, prints 11.3 over 15.3 billion",
+    ("resnet152", "vgg19"): "He et al. 2015, section 4.1, prints 11.3 over 19.6 billion",
     ("resnet50", "resnet34"): "a bottleneck gives 50 layers for about the cost of 34 (3.8 over 3.6 billion as printed)",
 }

@@ -20,7 +20,7 @@ COLOURS = ("#2f78bd", "#d98200", "#94408d", "#2f8f6b")  # of the parts of memory
 THICK = 22.0  # height of a bar of memory
 
 
-def cost_bars(units: Sequence[DrawnUnit], *, title: str = "Where the cost sits") -> Vector:
+def cost_bars(units: Sequence[DrawnUnit]) -> Vector:
     """For each box of the drawing its share of MACs, parameters and memory of activations.
 
     All bars have one scale: the longest of the drawing is the largest share.
@@ -31,7 +31,7 @@ def cost_bars(units: Sequence[DrawnUnit], *, title: str = "Where the cost sits")
     largest = max((box.total(each) / totals[each] for box in all_boxes for each in totals if totals[each]), default=1.0)
     told = (f"{box.name}: " + ", ".join(f"{percent(box.total(quantity), totals[quantity])} of {word}"
             for quantity, word in QUANTITIES) for box in all_boxes)  # fmt: skip
-    canvas = Canvas(WIDTH, title=title, description="; ".join(told))
+    canvas = Canvas(WIDTH, title="Where the cost sits", description="; ".join(told))
     for at, (quantity, word) in enumerate(QUANTITIES):
         whole = in_bytes(totals[quantity]) if quantity == "activation_bytes" else short(totals[quantity])
         canvas.text(at * COLUMN, 13, word, SIZE, font_weight=600)
@@ -70,7 +70,7 @@ class Stack:
         return max(self.peak, sum(size for _, size in self.parts))
 
 
-def memory_bars(memory: MemoryLike, *, title: str = "What memory is made of") -> Vector:
+def memory_bars(memory: MemoryLike) -> Vector:
     """A bar of what evaluation holds at its peak, and one of the parts of a training step with its peak marked."""
     weights = ("parameters and buffers", memory.parameters + memory.buffers)
     activations = max(memory.forward_peak - weights[1], 0)
@@ -92,7 +92,7 @@ def memory_bars(memory: MemoryLike, *, title: str = "What memory is made of") ->
         f"peak {in_bytes(stack.peak)}"
         for stack in stacks
     )
-    canvas = Canvas(WIDTH, title=title, description="; ".join(told))
+    canvas = Canvas(WIDTH, title="What memory is made of", description="; ".join(told))
     scale = (WIDTH - 2) / max(1, *(stack.length for stack in stacks))
     y = 0.0
     for stack in stacks:

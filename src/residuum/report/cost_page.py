@@ -10,13 +10,13 @@ from residuum.report.cost_tables import (
     LayerLike,
     MemoryLike,
     Totals,
-    alike,
     in_bytes,
     layer_table,
     memory_table,
+    short_share_table,
 )
 from residuum.report.network import DrawnUnit, network
-from residuum.report.numbers import percent, short
+from residuum.report.numbers import alike, short
 from residuum.report.page import Section, Table, Tile, render
 
 NETWORK_CAPTION = (
@@ -81,8 +81,8 @@ def cost_page(
     """
     where = [
         Section(title="Where the cost sits", drawing=cost_bars(units), narrow=True, caption=BARS_CAPTION),
-        Section(title="By size of map", table=shares_table("map", stages)),
-        Section(title="By kind of layer", table=shares_table("kind", groups)),
+        Section(title="By size of map", table=short_share_table("map", stages)),
+        Section(title="By kind of layer", table=short_share_table("kind", groups)),
     ]
     drawing = network(units, title=f"The network {title}")
     memory = memory_bars(cost.memory)
@@ -130,23 +130,6 @@ def _tiles(cost: CostLike) -> list[Tile]:
     if cost.receptive_field:
         tiles.append(Tile(f"{alike(cost.receptive_field)} px", "receptive field", "of the last convolution"))
     return tiles
-
-
-def shares_table(first_column: str, shares: Sequence[Totals]) -> Table:
-    """Parts of a net in short form with their share of the whole; narrow enough for a phone."""
-    quantities = ("parameters", "macs", "activation_values")
-    whole = {name: sum(getattr(share, name) for share in shares) for name in quantities}
-    rows = [[share.name, *(_with_share(getattr(share, name), whole[name]) for name in quantities)] for share in shares]
-    rows.append(["all", *(_kept_together(short(whole[name])) for name in quantities)])
-    return Table((first_column, "parameters", "MACs", "activations"), rows, (1, 2, 3))
-
-
-def _with_share(part: int, whole: int) -> str:
-    return f"{_kept_together(short(part))} ({_kept_together(percent(part, whole))})" if part else "0"
-
-
-def _kept_together(text: str) -> str:
-    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _images(batch: int) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from residuum.report.numbers import percent
+from residuum.report.numbers import alike, by, percent, short
 from residuum.report.page import Table
 
 KIB = 1024
 DOTS = "…"
 IN_A_PROCESS = "with what kernels and the allocator hold"
+NOT_RUN = "not run in evaluation"
+SHARED = ("parameters", "macs", "activation_values")  # what tables of shares show
 
 
 class Totals(Protocol):
@@ -103,23 +105,11 @@ class MemoryLike(Protocol):
     def training_problem(self) -> str: ...
 
 
-def by(sizes: Sequence[float]) -> str:
-    """Sizes as they are written: 64x56x56."""
-    return "x".join(f"{size:g}" for size in sizes)
-
-
-def alike(sizes: Sequence[float] | None) -> str:
-    """One number where all axes agree, empty where there is none."""
-    if not sizes:
-        return ""
-    return f"{sizes[0]:g}" if len(set(sizes)) == 1 else by(sizes)
-
-
 def in_bytes(count: int) -> str:
-    """Bytes in the unit that leaves one to three digits before the point: 58.1 MiB."""
+    """Bytes in the largest unit that leaves more than 0 before the point: 58.1 MiB."""
     value, units = float(count), ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
     for unit in units[:-1]:
-        if value < KIB:
+        if round(value, 1) < KIB:
             return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= KIB
     return f"{value:.1f} {units[-1]}"
@@ -136,7 +126,7 @@ def unit_table(units: Sequence[UnitLike]) -> Table:
         [
             f"{unit.name} {DOTS} {unit.last_name}" if unit.repeats > 1 else unit.name,
             (f"{unit.repeats} x " if unit.repeats > 1 else "") + f"{unit.kind} {inside(unit)}".strip(),
-            "only in training" if unit.idle else by(unit.output_shape[1:]),
+            NOT_RUN if unit.idle else by(unit.output_shape[1:]),
             f"{unit.parameters:,}",
             f"{unit.macs:,}",
             f"{unit.activation_values:,}",
@@ -156,7 +146,7 @@ def layer_table(layers: Sequence[LayerLike]) -> Table:
         [
             layer.name,
             " ".join([layer.kind, layer.detail]).strip() + (f" ({layer.calls} calls)" if layer.calls > 1 else ""),
-            by(layer.output_shape[1:]) if layer.calls else "not run in evaluation",
+            by(layer.output_shape[1:]) if layer.calls else NOT_RUN,
             f"{layer.parameters:,}",
             f"{layer.macs:,}",
             f"{layer.flops:,}",
@@ -184,20 +174,39 @@ def layer_table(layers: Sequence[LayerLike]) -> Table:
 
 def share_table(first_column: str, shares: Sequence[Totals]) -> Table:
     """Parts of a net with their share of the whole, and the whole in the last row."""
-    quantities = ("parameters", "macs", "activation_values")
-    whole = {name: sum(getattr(share, name) for share in shares) for name in quantities}
+    whole = _whole(shares)
     rows = [
         [share.name]
         + [
             text
-            for name in quantities
+            for name in SHARED
             for text in (f"{getattr(share, name):,}", percent(getattr(share, name), whole[name]))
         ]
         for share in shares
     ]
-    rows.append(["all", *(text for name in quantities for text in (f"{whole[name]:,}", ""))])
+    rows.append(["all", *(text for name in SHARED for text in (f"{whole[name]:,}", ""))])
     columns = (first_column, "parameters", "share", "MACs", "share", "activations", "share")
     return Table(columns, rows, tuple(range(1, 7)))
+
+
+def short_share_table(first_column: str, shares: Sequence[Totals]) -> Table:
+    """The same in short form, each part with its share in one cell; narrow enough for a phone."""
+    whole = _whole(shares)
+    rows = [[share.name, *(_with_share(getattr(share, name), whole[name]) for name in SHARED)] for share in shares]
+    rows.append(["all", *(_kept_together(short(whole[name])) for name in SHARED)])
+    return Table((first_column, "parameters", "MACs", "activations"), rows, (1, 2, 3))
+
+
+def _whole(shares: Sequence[Totals]) -> dict[str, int]:
+    return {name: sum(getattr(share, name) for share in shares) for name in SHARED}
+
+
+def _with_share(part: int, whole: int) -> str:
+    return f"{_kept_together(short(part))} ({_kept_together(percent(part, whole))})" if part else "0"
+
+
+def _kept_together(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def memory_table(memory: MemoryLike) -> Table:

@@ -11,8 +11,8 @@ from itertools import groupby
 from math import prod
 from typing import Protocol
 
-from residuum.report.cost_tables import UnitLike, by
-from residuum.report.numbers import short
+from residuum.report.cost_tables import NOT_RUN, UnitLike
+from residuum.report.numbers import by, short
 from residuum.report.svg import (
     INK,
     LINE,
@@ -39,7 +39,7 @@ STACK = 3.0  # how far a repeated box lies behind the one before it
 MAX_ROWS = 4
 FEWEST_WIDTH = 58.0  # of a branch's column
 
-HEAD, TRAINING_ONLY = "head", "runs in training only"
+HEAD = "head"
 TRIVIAL = ("normalisation", "activation", "addition", "other")
 DASHES = {"identity": "none", "padded": "1.5 3.5", "projection": "6 3"}
 MARKS = {"padded": "pad", "projection": "1x1"}
@@ -100,7 +100,7 @@ def boxes(units: Sequence[DrawnUnit]) -> list[Box]:
             together.append([unit])
     stages = _stages([each[0] for each in together])
     drawn = [Box(tuple(each), stage) for each, stage in zip(together, stages, strict=True)]
-    return [*drawn, *(Box((unit,), TRAINING_ONLY) for unit in units if unit.idle)]
+    return [*drawn, *(Box((unit,), NOT_RUN) for unit in units if unit.idle)]
 
 
 def _joins(before: DrawnUnit, unit: DrawnUnit) -> bool:
@@ -115,8 +115,8 @@ def _takes(first: DrawnUnit) -> bool:
 
 def _stages(units: Sequence[DrawnUnit]) -> list[str]:
     """The size of the map each unit writes; as in `residuum.costing.cost`, what follows the last map is the head."""
-    maps = [at for at, unit in enumerate(units) if max(unit.output_shape[2:], default=1) > 1]
-    last = maps[-1] if maps else -1
+    maps = {at for at, unit in enumerate(units) if max(unit.output_shape[2:], default=1) > 1}
+    last = max(maps, default=-1)
     names: list[str] = []
     for at, unit in enumerate(units):
         before = names[-1] if names else HEAD
@@ -126,10 +126,10 @@ def _stages(units: Sequence[DrawnUnit]) -> list[str]:
 
 def stage_colours(all_boxes: Sequence[Box]) -> dict[str, str]:
     """A colour for each stage, spread over the whole scale."""
-    names = [name for name in dict.fromkeys(box.stage for box in all_boxes) if name not in (HEAD, TRAINING_ONLY)]
+    names = [name for name in dict.fromkeys(box.stage for box in all_boxes) if name not in (HEAD, NOT_RUN)]
     steps = max(len(names) - 1, 1)
     found = {name: _on_scale(at / steps) for at, name in enumerate(names)}
-    return {**found, HEAD: HEAD_COLOUR, TRAINING_ONLY: IDLE_COLOUR}
+    return {**found, HEAD: HEAD_COLOUR, NOT_RUN: IDLE_COLOUR}
 
 
 def _on_scale(part: float) -> str:
@@ -161,7 +161,7 @@ def network(units: Sequence[DrawnUnit], *, title: str = "The network") -> Vector
                 previous = None
             y, previous = _placed(frame, box, colours[stage], y, previous)
         bands.rect(0.5, top, WIDTH - 1, y - top - 3, rx=8, fill=mixed(colours[stage], PAPER, 0.9))
-        label = stage if stage in (HEAD, TRAINING_ONLY) else f"map {stage}"
+        label = stage if stage in (HEAD, NOT_RUN) else f"map {stage}"
         front.text(LEFT, top + 15, shortened(label, SMALL, frame.centre - 20, bold=True), SMALL,
                    font_weight=600, fill=mixed(colours[stage], INK, 0.25))  # fmt: skip
         y += 3
@@ -230,7 +230,7 @@ def _box(frame: Frame, box: Box, colour: str, top: float) -> float:
             token.draw(group, x, y)
             x += token.width + Token.GAP
         y += ROW
-    group.text(frame.right - INNER, top + 17, _shape(unit), SIZE, text_anchor="end")
+    group.text(frame.right - INNER, top + 17, _shape(unit, frame.width - 2 * INNER), SIZE, text_anchor="end")
     if box.branches:
         y = _branches(group, frame, box.branches, colour, y)
     y = _last_line(group, frame, box, y)
@@ -284,7 +284,7 @@ def _tokens(box: Box, room: float) -> list[list[Token]]:
 def _rows(box: Box, room: float) -> list[list[Token]]:
     """Tokens in rows; the first row leaves room for the output shape, and what is too much is counted."""
     rows: list[list[Token]] = [[]]
-    left = room - text_width(_shape(box.unit), SIZE) - Token.GAP
+    left = room - text_width(_shape(box.unit, room), SIZE) - Token.GAP
     for group in filter(None, _tokens(box, room)):
         if rows[-1] and (_width(group) > left or (group[0].look == "" and len(box.unit.details) > 1)):
             rows.append([])
@@ -349,8 +349,9 @@ def _side_by_side(
     return bottom
 
 
-def _shape(unit: DrawnUnit) -> str:
-    return by(unit.output_shape[1:])
+def _shape(unit: DrawnUnit, room: float) -> str:
+    """The output of a unit, in the half of its box that its kind leaves."""
+    return shortened(by(unit.output_shape[1:]), SIZE, room / 2 - Token.GAP)
 
 
 def _described(box: Box) -> str:
@@ -362,10 +363,10 @@ def _described(box: Box) -> str:
         inside,
         f"then {', '.join(f'{each.name} ({each.kind})' for each in box.units[1:])}" if len(box.units) > 1 else "",
         MEANINGS.get(unit.shortcut, ""),
-        f"output {_shape(unit)}" if unit.output_shape else "",
+        f"output {by(unit.output_shape[1:])}" if unit.output_shape else "",
         f"{box.total('parameters'):,} parameters" if box.total("parameters") else "",
         f"{box.total('macs'):,} MACs" if box.total("macs") else "",
-        TRAINING_ONLY if unit.idle else "",
+        NOT_RUN if unit.idle else "",
     ]
     return ", ".join(filter(None, parts))
 

@@ -1,8 +1,26 @@
-"""Numbers where room is scarce: three figures and a letter."""
+"""Numbers as they are written: sizes, shares, and three figures and a letter where room is scarce."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def by(sizes: Sequence[float]) -> str:
+    """Sizes as they are written: 64x56x56."""
+    return "x".join(map(_size, sizes))
+
+
+def alike(sizes: Sequence[float] | None) -> str:
+    """One number where all axes agree, empty where there is none."""
+    if not sizes:
+        return ""
+    return _size(sizes[0]) if len(set(sizes)) == 1 else by(sizes)
+
+
+def _size(size: float) -> str:
+    return str(int(size)) if float(size).is_integer() else f"{size:g}"
 
 
 def short(value: float) -> str:
