@@ -54,6 +54,12 @@ def by_residuum(net: torch.nn.Module, shape: tuple[int, ...]) -> Counted:
     return counted.parameters, counted.macs
 
 
+def by_residuum_alone(net: torch.nn.Module, shape: tuple[int, ...]) -> Counted:
+    """Without the memory of a training step, which no peer works out."""
+    counted = residuum.cost(net, shape, training=False)
+    return counted.parameters, counted.macs
+
+
 def by_torchinfo(net: torch.nn.Module, shape: tuple[int, ...]) -> Counted:
     from torchinfo import summary
 
@@ -82,10 +88,14 @@ def by_calflops(net: torch.nn.Module, shape: tuple[int, ...]) -> Counted:
 
 TOOLS: dict[str, Callable[[torch.nn.Module, tuple[int, ...]], Counted]] = {
     "residuum": by_residuum,
+    "residuum, no training": by_residuum_alone,
     "torchinfo": by_torchinfo,
     "fvcore": by_fvcore,
     "calflops": by_calflops,
 }
+
+
+OURS = ("residuum", "residuum, no training")
 
 
 def load(tool: str) -> None:
@@ -113,7 +123,7 @@ def child(tool: str, net: str) -> None:
     load(tool)
     entry = CATALOG[net]
     started = time.perf_counter()
-    with torch.device("meta" if tool == "residuum" else "cpu"):
+    with torch.device("meta" if tool in OURS else "cpu"):
         module = entry.build()
     built = time.perf_counter()
     parameters, macs = TOOLS[tool](module, entry.input_shape)
@@ -158,15 +168,15 @@ def main() -> None:
             row = measure(tool, net)
             rows.append(row)
             print(json.dumps(row))
-    ours = {row["net"]: row["seconds"] for row in rows if row["tool"] == "residuum"}
-    peers = [tool for tool in TOOLS if tool != "residuum"]
+    ours = {row["net"]: row["seconds"] for row in rows if row["tool"] == OURS[0]}
+    peers = [tool for tool in TOOLS if tool != OURS[0]]
     counted = {tool: [row for row in rows if row["tool"] == tool and "failed" not in row] for tool in TOOLS}
     record = {
         "what": "ten nets counted by residuum and its peers: exactness, and seconds from name to figures after import",
         "command": "python benchmarks/cost_peers.py results/cost-peers.json",
         "environment": environment() | {"threads": torch.get_num_threads(), "device": "cpu"},
         "seeds": "none: nothing is drawn",
-        "versions": {tool: importlib.metadata.version(tool) for tool in TOOLS},
+        "versions": {tool: importlib.metadata.version(tool.partition(",")[0]) for tool in TOOLS},
         "rows": rows,
         "exact_macs": {tool: sum(row["macs_exact"] for row in counted[tool]) for tool in TOOLS},
         "exact_parameters": {tool: sum(row["parameters_exact"] for row in counted[tool]) for tool in TOOLS},

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from residuum.costing.count import cost
-from residuum.costing.heap import FIRST_THRESHOLD, HEADER, LARGEST_THRESHOLD, Heap
+from residuum.costing.heap import HEADER, THRESHOLD, Heap
 from residuum.nets.catalog import CATALOG
 
 KIB, MIB = 1024, 1024 * 1024
@@ -22,30 +21,19 @@ KIB, MIB = 1024, 1024 * 1024
 
 def test_large_blocks_are_mapped_and_go_back() -> None:
     heap = Heap()
-    heap.allocate(1, 4 * MIB)
-    assert heap.resident == 4 * MIB + HEADER
+    heap.allocate(1, THRESHOLD)
+    assert heap.resident == THRESHOLD + HEADER
     heap.release(1)
-    assert (heap.resident, heap.peak) == (0, 4 * MIB + HEADER)
+    assert (heap.resident, heap.peak) == (0, THRESHOLD + HEADER)
 
 
-def test_what_was_freed_once_counts_as_small_from_then_on() -> None:
+def test_smaller_blocks_stay_with_the_process_and_are_used_again() -> None:
     heap = Heap()
-    heap.allocate(1, 4 * MIB)
+    heap.allocate(1, 3 * MIB)
     heap.release(1)
-    heap.allocate(2, 3 * MIB)  # below the threshold that 4 MiB have raised
-    heap.release(2)
-    assert heap.resident == 3 * MIB + HEADER, "a gap of less than twice the threshold stays with the process"
-    heap.allocate(3, 2 * MIB)
+    assert heap.resident == 3 * MIB + HEADER
+    heap.allocate(2, 2 * MIB)
     assert heap.resident == 3 * MIB + HEADER, "the gap is used again"
-
-
-def test_the_threshold_has_an_end() -> None:
-    heap = Heap()
-    heap.allocate(1, 100 * MIB)
-    heap.release(1)
-    heap.allocate(2, MIB)
-    heap.release(2)
-    assert heap.resident == 0, "a block beyond the end has raised nothing"
 
 
 def test_the_smallest_gap_that_fits_is_taken() -> None:
@@ -88,10 +76,8 @@ def test_a_process_never_holds_less_than_its_blocks_and_blocks_never_overlap(
     assert not heap._mapped
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc")
-def test_the_first_threshold_is_that_of_the_manual() -> None:
-    assert FIRST_THRESHOLD == 128 * KIB
-    assert LARGEST_THRESHOLD == 4 * MIB * 8  # 4 * 1024 * 1024 * sizeof(long), on 64 bits
+def test_the_threshold_is_the_largest_of_the_manual() -> None:
+    assert THRESHOLD == 4 * MIB * 8  # 4 * 1024 * 1024 * sizeof(long), on 64 bits
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11", "resnet20"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -180,10 +181,12 @@ def _is_layer(call: Call) -> bool:
         return True
     if any(name != "parametrizations" for name, _ in module.named_children()):
         return False
-    of_torch = any(
-        base.__module__.startswith("torch.nn.modules") and base is not nn.Module for base in type(module).__mro__
-    )
-    return of_torch or (call.parent is not None and call.matrix_operations <= 1)
+    return _is_of_torch(type(module)) or (call.parent is not None and call.matrix_operations <= 1)
+
+
+@cache
+def _is_of_torch(kind: type[nn.Module]) -> bool:
+    return any(base.__module__.startswith("torch.nn.modules") and base is not nn.Module for base in kind.__mro__)
 
 
 def _module_layer(row: _Row) -> Layer:

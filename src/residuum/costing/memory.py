@@ -68,7 +68,7 @@ class Twin:
             if id(tensor) not in made:
                 with torch.no_grad():
                     on_meta = device.type == "meta"
-                    made[id(tensor)] = torch.empty_like(tensor, device="meta") if on_meta else tensor.clone().to(device)
+                    made[id(tensor)] = shapes.empty_like(tensor) if on_meta else tensor.clone().to(device)
                 if isinstance(tensor, nn.Parameter):
                     made[id(tensor)] = nn.Parameter(made[id(tensor)], requires_grad=tensor.requires_grad)
             return made[id(tensor)]

@@ -68,7 +68,11 @@ def _convolution_detail(run: Execution) -> str:
 def _pool_detail(run: Execution) -> str:
     axes = pooled_axes(run)
     kernel = sizes(run.arguments[1], axes)
-    return _window(kernel, sizes(run.get(2) or kernel, axes))
+    padding = sizes(run.get(3, 0), axes)
+    stride = sizes(run.get(2) or kernel, axes)
+    given, made = run.tensor(0).shape[-axes:], run.result.shape[-axes:]
+    fitting = [(side + 2 * p - k) // s + 1 for side, p, k, s in zip(given, padding, kernel, stride, strict=True)]
+    return _window(kernel, stride) + (", rounded up" if any(m > f for m, f in zip(made, fitting, strict=True)) else "")
 
 
 def _width(run: Execution) -> str:

@@ -16,15 +16,22 @@ aten = torch.ops.aten
 Arguments = tuple[Any, ...]
 
 
+def empty_like(tensor: Tensor) -> Tensor:
+    """A tensor on the meta device of the same shape, type and layout."""
+    if not tensor.is_contiguous():
+        return torch.empty_like(tensor, device="meta")
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
 def _like_first(args: Arguments) -> Tensor | None:
-    return torch.empty_like(args[0]) if args[0].dtype.is_floating_point else None
+    return empty_like(args[0]) if args[0].dtype.is_floating_point else None
 
 
 def _like_both(args: Arguments) -> Tensor | None:
     a, b = args[0], args[1]
     if not isinstance(b, Tensor) or a.shape != b.shape or a.dtype != b.dtype:
         return None
-    return torch.empty_like(a)
+    return empty_like(a)
 
 
 def _batch_norm(args: Arguments) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -34,14 +41,14 @@ def _batch_norm(args: Arguments) -> tuple[Tensor, Tensor, Tensor] | None:
     if any(each is not None and each.shape != image.shape[1:2] for each in args[1:5]):
         return None
     channels = image.shape[1] if training else 0  # as the CPU's kernel has it; PyTorch's own meta result keeps them
-    return torch.empty_like(image), image.new_empty(channels), image.new_empty(channels)
+    return empty_like(image), image.new_empty(channels), image.new_empty(channels)
 
 
 def _batch_norm_backward(args: Arguments) -> tuple[Tensor | None, Tensor | None, Tensor | None] | None:
     gradient, image, wanted = args[0], args[1], args[-1]
     if image.dtype != torch.float32:
         return None
-    first = torch.empty_like(image) if wanted[0] else None
+    first = empty_like(image) if wanted[0] else None
     second, third = (gradient.new_empty(image.shape[1]) if each else None for each in wanted[1:])
     return first, second, third
 
