@@ -62,6 +62,9 @@ if TYPE_CHECKING:
     resnet50_v1: NetBuilder
     resnet101_v1: NetBuilder
     resnet152_v1: NetBuilder
+    resnet50_caffe: NetBuilder
+    resnet101_caffe: NetBuilder
+    resnet152_caffe: NetBuilder
     resnet18_a: NetBuilder
     resnet34_a: NetBuilder
     resnet34_c: NetBuilder

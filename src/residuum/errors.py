@@ -76,3 +76,8 @@ def unknown(argument: str, value: str, known: Iterable[str]) -> InputError:
     names = list(known)
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return InputError(f"{argument}: {value!r} is not known (expected one of {shown}). Try: {nearest(value, names)}")
+
+
+def missing_extra(what: str, module: str, extra: str) -> InputError:
+    """The error for a package that only some users need."""
+    return InputError(f"{what}: needs {module}, which is not installed. Try: pip install 'residuum[{extra}]'")

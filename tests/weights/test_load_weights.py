@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
+from residuum.nets.catalog import net as catalog_net
 from residuum.nets.resnet import ResNet, Variant
-from residuum.weights.load import load_weights, mismatches, our_name
+from residuum.weights.load import heads, load_tensors, load_weights, mismatches
 
 State = dict[str, Tensor]
 SMALL = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="project")
@@ -91,8 +92,6 @@ def test_a_last_layer_called_linear_is_fc(tmp_path: Path, given: State, target: 
     renamed = {f"module.{name.replace('fc.', 'linear.')}": tensor for name, tensor in given.items()}
     load_weights(target, saved(renamed, tmp_path / "w.pt"))
     assert equal(copied(target), given)
-    assert our_name("module.linear.weight") == "fc.weight"
-    assert our_name("layer1.0.linear.weight") == "layer1.0.linear.weight"
 
 
 def test_a_net_takes_its_own_names(tmp_path: Path) -> None:
@@ -173,7 +172,9 @@ def test_a_tensor_without_memory_behind_it_is_refused_at_once(tmp_path: Path, gi
     given["fc.weight"] = torch.zeros(1).expand(10**9, 10**9)
     path = saved(given, tmp_path / "w.pt")
     assert path.stat().st_size < 100_000
-    assert "1 of another shape: fc.weight" in refused(target, path)
+    assert "fc.weight" in refused(target, path)
+    with pytest.raises(InputError, match=r"1 of another shape: fc\.weight"):
+        load_tensors(target, given, source="here")
 
 
 @pytest.mark.parametrize("kind", ["sparse", "meta", "complex", "float8"])
@@ -218,3 +219,64 @@ def test_groups_are_sorted_and_empty_ones_left_out(given: State) -> None:
     own = net(1).state_dict()
     assert mismatches(given, own) == []
     assert mismatches({}, {"b": torch.ones(1), "a": torch.ones(1)}) == ["2 missing: a, b"]
+
+
+def of_classes(num_classes: int) -> ResNet:
+    torch.manual_seed(num_classes)
+    return ResNet(SMALL, num_classes=num_classes, in_channels=1)
+
+
+def test_a_head_of_other_classes_is_kept_only_when_asked(tmp_path: Path, given: State) -> None:
+    target, path = of_classes(3), saved(given, tmp_path / "w.pt")
+    before = copied(target)
+    message = refused(target, path)
+    assert message.endswith("Try: num_classes=10, or new_head=True, which keeps this net's own fc")
+    loaded = load_weights(target, path, new_head=True)
+    assert loaded.new_head == ("fc.weight", "fc.bias")
+    after = copied(target)
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name] if name.startswith("fc.") else given[name]), name
+
+
+def test_a_head_that_fits_is_taken(tmp_path: Path, given: State, target: ResNet) -> None:
+    assert load_weights(target, saved(given, tmp_path / "w.pt"), new_head=True).new_head == ()
+    assert equal(copied(target), given)
+
+
+def test_asking_for_a_new_head_forgives_nothing_else(tmp_path: Path, given: State) -> None:
+    del given["bn1.weight"]
+    given["conv1.weight"][0] = torch.nan
+    target = of_classes(3)
+    before = copied(target)
+    with pytest.raises(InputError, match=r"\(1 missing: bn1.weight; 1 not finite: conv1.weight\)"):
+        load_weights(target, saved(given, tmp_path / "w.pt"), new_head=True)
+    assert equal(copied(target), before)
+
+
+def test_a_last_layer_of_other_features_is_no_head(given: State) -> None:
+    """Its classes fit; what it takes does not: that is another net, not another task."""
+    given["fc.weight"] = torch.ones(10, 9)
+    with pytest.raises(InputError, match=r"fc.weight \(10, 9\) for \(10, 8\)\). Try: the net it was trained as"):
+        load_tensors(net(2), given, source="here", new_head=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18", ["fc"]),
+        ("vgg16", ["classifier.6"]),
+        ("alexnet", ["classifier.6"]),
+        ("googlenet", ["aux1.fc2", "aux2.fc2", "fc"]),
+        ("lenet5", ["fc3"]),
+    ],
+)
+def test_heads(name: str, expected: list[str]) -> None:
+    with torch.device("meta"):
+        assert list(heads(catalog_net(name))) == expected
+
+
+def test_every_head_of_googlenet_is_new() -> None:
+    source, target = catalog_net("googlenet", num_classes=5), catalog_net("googlenet", num_classes=4)
+    loaded = load_tensors(target, source.state_dict(), source="here", new_head=True)
+    assert loaded.new_head == tuple(f"{head}.{kind}" for head in heads(target) for kind in ("weight", "bias"))
+    assert torch.equal(copied(target)["aux1.fc1.weight"], copied(source)["aux1.fc1.weight"])

@@ -181,11 +181,12 @@ def _is_layer(call: Call) -> bool:
         return True
     if any(name != "parametrizations" for name, _ in module.named_children()):
         return False
-    return _is_of_torch(type(module)) or (call.parent is not None and call.matrix_operations <= 1)
+    of_torch = _is_of_torch(type(module))  # type: ignore[arg-type]  # torch types __hash__ of modules oddly
+    return of_torch or (call.parent is not None and call.matrix_operations <= 1)
 
 
 @cache
-def _is_of_torch(kind: type[nn.Module]) -> bool:
+def _is_of_torch(kind: type) -> bool:
     return any(base.__module__.startswith("torch.nn.modules") and base is not nn.Module for base in kind.__mro__)
 
 

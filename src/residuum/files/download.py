@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from residuum.errors import DamagedError, InputError
-from residuum.files.atomic import sha256_file, storage_error, sync_directory
+from residuum.files.atomic import storage_error, sync_directory
 
 PIECE_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30
+NOTHING_AFTER_THAT = 416
+SHOWN_DIGITS = 12
 OnBytes = Callable[[int, int | None], None]
 
 
@@ -25,80 +31,152 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "residuum"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Digest:
+    """What a file must hash to.
+
+    Attributes:
+        value: hexadecimal; the whole digest or, where only these are published, its first digits.
+        algorithm: how it is computed; md5 finds damage, but not a file that somebody made to fit.
+    """
+
+    value: str
+    algorithm: Literal["sha256", "md5"] = "sha256"
+
+    def of(self, path: Path) -> str:
+        """The digest of a file, read in pieces."""
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, self.algorithm).hexdigest()
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file has it."""
+        return self.of(path).startswith(self.value)
+
+
 def download(
     url: str,
     target: Path,
     *,
-    sha256: str,
+    sha256: str | Digest,
     size_bytes: int | None = None,
+    most_bytes: int | None = None,
     on_bytes: OnBytes = lambda done, total: None,
+    remedy: str = "--data-dir DIR",
 ) -> Path:
     """Fetch `url` to `target`, going on where an earlier attempt was cut; return `target`.
 
     Args:
         url: where the file is offered.
         target: where it shall stand; kept if its digest is already right.
-        sha256: the digest it must have, in hexadecimal.
+        sha256: the digest it must have, in hexadecimal, or another one.
         size_bytes: its size, where known; an answer of another size is refused.
+        most_bytes: what it cannot exceed, where its size is not known exactly.
         on_bytes: called with bytes so far and in total (None if unknown).
+        remedy: what to try where there is no network.
 
     Raises:
         InputError: the server cannot be reached, refuses, or breaks off.
         DamagedError: what came has another size or digest; no file is left.
         StorageError: the disk is full, read-only or failing.
     """
+    digest = sha256 if isinstance(sha256, Digest) else Digest(value=sha256)
     part = target.with_name(target.name + ".part")
     with _storage(target):
-        if target.exists() and sha256_file(target) == sha256:
+        if target.exists() and digest.fits(target):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        if part.exists() and sha256_file(part) != sha256 and part.stat().st_size >= (size_bytes or 1 << 62):
+        complete = part.exists() and digest.fits(part)
+        if part.exists() and not complete and part.stat().st_size >= (size_bytes or most_bytes or 1 << 62):
             part.unlink()
-        complete = part.exists() and sha256_file(part) == sha256
     if not complete:
-        _fetch(url, part, size_bytes, on_bytes)
+        _fetch(url, part, _Expected(size_bytes, most_bytes or size_bytes), on_bytes, remedy)
     with _storage(target):
-        found = sha256_file(part)
-        if found != sha256:
-            part.unlink()
-            raise DamagedError(f"{url}: sha256 differs (expected {sha256[:12]}, got {found[:12]}); nothing was kept")
-        part.replace(target)
-        sync_directory(target.parent)
+        keep(part, target, digest, url)
     return target
 
 
-def _fetch(url: str, part: Path, size_bytes: int | None, on_bytes: OnBytes) -> None:
+def keep(part: Path, target: Path, digest: Digest, source: str) -> None:
+    """Move `part` to `target` if it has its digest, and remove it if not.
+
+    Raises:
+        DamagedError: it has another; the message begins with `source`.
+    """
+    found = digest.of(part)
+    if not found.startswith(digest.value):
+        part.unlink()
+        expected = digest.value[:SHOWN_DIGITS]
+        differs = f"{digest.algorithm} differs (expected {expected}, got {found[: len(expected)]})"
+        raise DamagedError(f"{source}: {differs}; nothing was kept")
+    part.replace(target)
+    sync_directory(target.parent)
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What is known of a file's size before it comes."""
+
+    size_bytes: int | None
+    most_bytes: int | None
+
+    def require_offer(self, url: str, offered: int) -> None:
+        """Refuse an answer that announces another size."""
+        if self.size_bytes is not None and offered != self.size_bytes:
+            wanted = f"{self.size_bytes:,}"
+        elif self.most_bytes is not None and offered > self.most_bytes:
+            wanted = f"at most {self.most_bytes:,}"
+        else:
+            return
+        raise DamagedError(
+            f"{url}: offers {offered:,} bytes (expected {wanted}); nothing was kept. "
+            "Try: a network without a login page"
+        )
+
+
+def _fetch(url: str, part: Path, expected: _Expected, on_bytes: OnBytes, remedy: str) -> None:
     """Append to `part` what is missing, or write it anew where the server does not offer ranges."""
     done = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "residuum"} | ({"Range": f"bytes={done}-"} if done else {})
-    with _network(url):
-        answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+    with _network(url, remedy):
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            if error.code == NOTHING_AFTER_THAT:  # what is there is as long as the file, but is not the file
+                part.unlink(missing_ok=True)
+            raise
     with answer:
         if answer.status != 206:
             done = 0
+        elif not _goes_on_at(answer, done):
+            part.unlink(missing_ok=True)
+            raise _broken_off(url, "gave another part of the file than was asked for")
         length = answer.headers.get("Content-Length")
-        if size_bytes is not None and length is not None and done + int(length) != size_bytes:
-            raise DamagedError(
-                f"{url}: offers {done + int(length):,} bytes (expected {size_bytes:,}); nothing was kept. "
-                "Try: a network without a login page"
-            )
+        total = done + int(length) if length is not None and length.isdecimal() else None
+        if total is not None:
+            expected.require_offer(url, total)
         with _storage(part), part.open("ab" if done else "wb") as stream:
-            for piece in _pieces(url, answer):
+            for piece in _pieces(url, answer, remedy):
                 stream.write(piece)
                 done += len(piece)
-                on_bytes(done, size_bytes)
-                if size_bytes is not None and done > size_bytes:
+                on_bytes(done, expected.size_bytes)
+                if expected.most_bytes is not None and done > expected.most_bytes:
                     break
-    if size_bytes is not None and done > size_bytes:
+    if expected.most_bytes is not None and done > expected.most_bytes:
         part.unlink()
-        raise DamagedError(f"{url}: sends more than the expected {size_bytes:,} bytes; nothing was kept")
-    if size_bytes is not None and done < size_bytes:
-        raise _broken_off(url, f"ended at {done:,} of {size_bytes:,} bytes")
+        raise DamagedError(f"{url}: sends more than the expected {expected.most_bytes:,} bytes; nothing was kept")
+    whole = expected.size_bytes if expected.size_bytes is not None else total
+    if whole is not None and done < whole:
+        raise _broken_off(url, f"ended at {done:,} of {whole:,} bytes")
 
 
-def _pieces(url: str, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+def _goes_on_at(answer: http.client.HTTPResponse, start: int) -> bool:
+    """Whether a part of a file begins where it was asked to."""
+    found = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range") or "")
+    return found is not None and int(found[1]) == start
+
+
+def _pieces(url: str, answer: http.client.HTTPResponse, remedy: str) -> Iterator[bytes]:
     while True:
-        with _network(url):
+        with _network(url, remedy):
             try:
                 piece = answer.read1(PIECE_BYTES)
             except http.client.IncompleteRead as error:
@@ -113,19 +191,19 @@ def _broken_off(url: str, how: str) -> InputError:
 
 
 @contextmanager
-def _network(url: str) -> Iterator[None]:
+def _network(url: str, remedy: str) -> Iterator[None]:
     """Failures of the other side, in one line."""
     try:
         yield
     except urllib.error.HTTPError as error:
         with error:
             reason = " ".join(str(error.reason).split())
-        raise InputError(f"{url}: cannot be fetched ({error.code} {reason}). Try: --data-dir DIR") from error
+        raise InputError(f"{url}: cannot be fetched ({error.code} {reason}). Try: {remedy}") from error
     except TimeoutError as error:
         raise InputError(f"{url}: no answer for {TIMEOUT_SECONDS} s. Try: the same command again") from error
     except urllib.error.URLError as error:
         reason = " ".join(str(error.reason).split())
-        raise InputError(f"{url}: cannot be fetched ({reason}). Try: a network, or --data-dir DIR") from error
+        raise InputError(f"{url}: cannot be fetched ({reason}). Try: a network, or {remedy}") from error
     except (http.client.HTTPException, ConnectionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise _broken_off(url, f"failed ({reason})") from error

@@ -43,6 +43,7 @@ HEADS = "6,998,552 parameters without the auxiliary heads, which serve training 
 GOOGLENET_BN = "as libraries ship it: batch normalisation, 3x3 in place of 5x5, no auxiliary heads"
 V15 = "stride on the 3x3, as in torchvision; published with stride on the first 1x1, which is the _v1 net"
 V1 = "stride on the first 1x1, as published; torch users mean the net without _v1"
+CAFFE = "stride on the first 1x1, and the stem pools from pixel 0, as in the authors' Caffe files"
 OPTION_B = "ours has option B, as torchvision; the published figure is option A's"
 PREACT_CIFAR = "stride on the first 1x1, as in the authors' released code"
 PLAIN = "the residual net without its shortcuts"
@@ -71,6 +72,7 @@ DIFFERS: dict[str, dict[str, str]] = {
     "resnet101": {"macs": f"{AS_V1} 7,570,194,432"},
     "resnet152": {"macs": f"{AS_V1} 11,282,415,616"},
     "resnet50_v1": {"macs": "not explained: rounded it is 3.9e9, and the paper rounds those of 101 and 152 layers"},
+    "resnet50_caffe": {"macs": "not explained, as of resnet50_v1"},
     "se_resnet50": {
         "macs": f"{AS_V1} 3,860,488,192; with averaging and scaling 5,519,360 values each in addition it is 3.87e9"
     },
@@ -259,6 +261,12 @@ ENTRIES: tuple[Entry, ...] = (
           _imagenet("7.6e9", "21.75"), V1, "resnet101"),
     Entry("resnet152_v1", imagenet(*_152, block="bottleneck", stride_on="first"), 60_192_808, 11_282_415_616,
           _imagenet("11.3e9", "21.43"), V1, "resnet152"),
+    Entry("resnet50_caffe", imagenet(*_34, block="bottleneck", stride_on="first", pool="ceil"),
+          25_557_032, 3_857_973_248, _imagenet("3.8e9", "22.85"), CAFFE, "resnet50_v1"),
+    Entry("resnet101_caffe", imagenet(*_101, block="bottleneck", stride_on="first", pool="ceil"),
+          44_549_160, 7_570_194_432, _imagenet("7.6e9", "21.75"), CAFFE, "resnet101_v1"),
+    Entry("resnet152_caffe", imagenet(*_152, block="bottleneck", stride_on="first", pool="ceil"),
+          60_192_808, 11_282_415_616, _imagenet("11.3e9", "21.43"), CAFFE, "resnet152_v1"),
     Entry("resnet18_a", imagenet(*_18, block="basic", shortcut="pad"), 11_515_688, 1_794_805_760,
           _imagenet("1.8e9", "27.88", _T2), "option A", "resnet18"),
     Entry("resnet34_a", imagenet(*_34, block="basic", shortcut="pad"), 21_623_848, 3_644_493_824,

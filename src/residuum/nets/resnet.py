@@ -14,6 +14,7 @@ y = F(x) + shortcut(x); the plain network is the same stack with no shortcut at 
     resnet18         2-2-2-2       11,689,512      1.81 G  3x224x224
     resnet50         3-4-6-3       25,557,032      4.09 G  3x224x224  stride on the 3x3 ("v1.5")
     resnet50_v1      3-4-6-3       25,557,032      3.86 G  3x224x224  stride on the first 1x1, as published
+    resnet50_caffe   3-4-6-3       25,557,032      3.86 G  3x224x224  the same, pooling as the authors' Caffe does
     resnext50_32x4d  3-4-6-3       25,028,904      4.23 G  3x224x224  3x3 in 32 groups of 4 channels
     wide_resnet50_2  3-4-6-3       68,883,240     11.40 G  3x224x224  3x3 twice as wide
     se_resnet50      3-4-6-3       28,088,024      4.09 G  3x224x224  squeeze-and-excitation
@@ -27,7 +28,9 @@ Names of parameters and submodules are torchvision's (`layer1.0.conv1`, `layer1.
 torchvision has no such net (`layer1.0.se.fc1`, `conv1.0`), so weights in circulation load without conversion.
 
 Differs from the papers: resnet50, 101, 152, the nets that followed and the ImageNet pre-activation nets put the stride
-on the 3x3 (the `_v1` nets and the CIFAR pre-activation nets have it on the first 1x1). The wide nets have no dropout.
+on the 3x3 (the `_v1` and `_caffe` nets and the CIFAR pre-activation nets have it on the first 1x1). The pooling of the
+stem is padded by a pixel on each side, as in torchvision; only in the `_caffe` nets it is the authors' own, whose
+windows begin at pixel 0. The wide nets have no dropout.
 Where the papers leave a choice open (zero channels of option A, activation at the start of a stage) the docstrings say
 which was taken.
 """
@@ -75,6 +78,8 @@ class Variant:
             `pool_project` is B after 2x2 average pooling (Tong He et al. 2018, ResNet-D).
         preactivation: normalise and rectify before each convolution (2016) instead of after (2015).
         stride_on: which convolution of a bottleneck halves the size; `first` as published, `3x3` as in torchvision.
+        pool: borders of the stem's 3x3/2 max pooling; `padded` by a pixel on each side, or `ceil`, not padded and the
+            size rounded up, so that windows begin at pixel 0 and the last ones are cut (Caffe).
         widen: factor of the channels of the 3x3 convolutions (Zagoruyko & Komodakis 2016: k); what a bottleneck gives
             out stays as it is.
         groups: of the 3x3 convolution of a bottleneck (Xie et al. 2017: cardinality).
@@ -91,6 +96,7 @@ class Variant:
     shortcut: ShortcutName = "project"
     preactivation: bool = False
     stride_on: Literal["first", "3x3"] = "3x3"
+    pool: Literal["padded", "ceil"] = "padded"
     widen: int = 1
     groups: int = 1
     squeeze: int | None = None
@@ -151,6 +157,13 @@ def stem_convolutions(in_channels: int, out_channels: int, variant: Variant) -> 
     )
 
 
+def stem_pooling(variant: Variant) -> nn.Module:
+    """Max pooling of 3x3/2, or none for small images."""
+    if variant.stem == "cifar":
+        return nn.Identity()
+    return nn.MaxPool2d(3, 2, padding=1) if variant.pool == "padded" else nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
 class ResNet(nn.Module):
     """A residual network of any variant, or a plain one.
 
@@ -172,7 +185,7 @@ class ResNet(nn.Module):
         channels = variant.widths[0]
         self.conv1 = stem_convolutions(in_channels, channels, variant)
         self.bn1 = nn.BatchNorm2d(channels)
-        self.maxpool = nn.Identity() if variant.stem == "cifar" else nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = stem_pooling(variant)
         for index, out_channels in enumerate(variant.outputs):
             self.add_module(f"layer{index + 1}", self._stage(index, channels))
             channels = out_channels

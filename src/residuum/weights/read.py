@@ -1,89 +1,77 @@
 """Tensors from files that others wrote. What a file is, its first bytes say; its name does not matter.
 
-safetensors holds values only; its header is measured before it is parsed. PyTorch's files are pickles and are read with
-`weights_only=True`, which refuses to call anything; there is no fallback.
+Nothing is executed, whatever a file holds, and no file takes memory beyond what it has: each format is checked before
+it is read.
 """
 
 from __future__ import annotations
 
-import pickle
-import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from residuum.errors import InputError
-from residuum.weights.store import from_bytes, require_header
+from residuum.weights import store
+from residuum.weights.formats import MAX_TENSORS, caffe, hdf5, npz, onnx, torch_files
+from residuum.weights.formats.strangers import strange_directory, stranger
 
-MAX_WRAPPERS = 3
-WRAPPERS = ("state_dict", "model", "net")
+START_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a format is recognised by its first bytes, and read."""
+
+    name: str
+    matches: Callable[[bytes], bool]
+    read: Callable[[Path], dict[str, Tensor]]
+
+
+# The first that matches reads the file; those without a signature come last.
+FORMATS = (
+    Format("Keras (.h5)", hdf5.matches, hdf5.read),
+    Format("numpy (.npz)", npz.matches, npz.read),
+    Format("safetensors", store.matches, store.read),  # before torch.save: its first byte may be that of a pickle
+    Format("torch.save", torch_files.matches, torch_files.read),
+    Format("ONNX", onnx.matches, onnx.read),
+    Format("Caffe", caffe.matches, caffe.read),
+)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """All tensors of a weight file, on the CPU, by the names they have there.
 
     Args:
-        path: a `.safetensors` file, or a file of `torch.save` (`.pth`, `.pt`, `.th`), zip or legacy.
+        path: a file of safetensors, `torch.save` (zip or legacy; the state dict, also in a wrapper, plain rather than
+            averaged where both are there), Keras (`.h5`), numpy (`.npz`), Caffe (`.caffemodel`) or ONNX.
 
     Raises:
-        InputError: missing, empty, damaged, of an unknown format, or it would execute something.
+        InputError: missing, empty, damaged, of an unknown format, it would execute something, or it claims more than
+            it has; or the package that reads it is not installed.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: {strange_directory(path)}")
     try:
         with path.open("rb") as stream:
-            start = stream.read(16)
+            start = stream.read(START_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Try: the path of a weight file") from error
-    if start[:2] == b"PK":
-        _refuse_compressed(path)
-        return _read_torch(path)
-    if start[:1] == b"\x80":
-        return _read_torch(path)
-    if len(start) > 9 and start[8:9] == b"{":
-        require_header(start, path.stat().st_size, str(path))
-        return from_bytes(path.read_bytes(), str(path))
-    raise InputError(f"{path}: is not a weight file (expected safetensors or torch.save). Try: another file")
+    what = stranger(start)
+    if what:
+        raise InputError(f"{path}: {what}")
+    for each in FORMATS:
+        if each.matches(start):
+            return _counted(each.read(path), path)
+    known = ", ".join(each.name for each in FORMATS)
+    raise InputError(f"{path}: is not a weight file (expected one of {known}). Try: another file")
 
 
-def _refuse_compressed(path: Path) -> None:
-    """torch.save stores without compression; a compressed entry can unfold to any size."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-    except Exception as error:  # a damaged directory of a zip file can make its reader raise anything
-        raise InputError(f"{path}: is not a whole zip file. Try: another copy") from error
-    if packed:
-        raise InputError(f"{path}: has compressed entries ({packed[0]}), which torch.save never writes; not read")
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        with path.open("rb") as stream:  # by a stream, since torch.load chooses another reader by a path's suffix
-            content = torch.load(stream, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can make its reader raise anything
-        called = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if called:
-            raise InputError(
-                f"{path}: is refused, since reading it could execute code (it names {called[1]}). "
-                "Try: the same weights as safetensors"
-            ) from error
-        raise InputError(f"{path}: is not a whole file of torch.save. Try: another copy") from error
-    return _tensors(content, path)
-
-
-def _tensors(content: object, path: Path) -> dict[str, Tensor]:
-    """The state dict in what was saved: itself, or wrapped as training scripts do."""
-    for _ in range(MAX_WRAPPERS):
-        if not isinstance(content, Mapping):
-            break
-        inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
-        if inner is None:
-            tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-            if tensors:
-                return tensors
-            break
-        content = inner
-    raise InputError(f"{path}: holds no tensors by name. Try: a state dict")
+def _counted(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    if not tensors:
+        raise InputError(f"{path}: holds no tensors by name. Try: a state dict")
+    if len(tensors) > MAX_TENSORS:
+        raise InputError(f"{path}: holds {len(tensors):,} tensors (expected at most {MAX_TENSORS:,}); not read")
+    return tensors

@@ -1,0 +1,193 @@
+"""What a pickle of PyTorch names, found by walking its instructions as data: nothing is imported, called or built.
+
+A pickle is a program for a small stack machine. The walk below follows only the instructions that `torch.save` writes,
+and allows only the names that plain tensors need. It comes before `torch.load(weights_only=True)`, whose own list is
+longer, and some of its functions take any amount of memory.
+(instructions: CPython's Lib/pickletools.py; what torch writes: torch/serialization.py, torch/_utils.py)
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from residuum.errors import InputError
+
+MAX_PICKLE_BYTES = 16 << 20
+MAX_INSTRUCTIONS = 700_000  # a state dict takes about 40 for each tensor: 17,000 tensors, a ResNet-1202 twice
+
+CALLED = {
+    "collections.OrderedDict",
+    "torch.Size",
+    "torch.device",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_tensor_v3",
+}
+DTYPE = re.compile(r"torch\.(bool|u?int\d+|b?float\d+\w*|complex\d+)")
+STORAGE = re.compile(r"torch\.(?:cuda\.|storage\.)?(\w+)Storage")
+ITEM_BYTES = {
+    "Bool": 1, "Byte": 1, "Char": 1, "Untyped": 1, "Short": 2, "Half": 2, "BFloat16": 2, "Int": 4, "Float": 4,
+    "Long": 8, "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16,
+}  # fmt: skip
+VALUES = {
+    "BINUNICODE", "SHORT_BINSTRING", "BINSTRING", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT",
+}  # fmt: skip
+CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+NOTHING = {"PROTO", "STOP"}
+PLAIN_KEYS = (str, bytes, int, float, type(None))
+
+
+class _Name(str):
+    """A global that the pickle names."""
+
+    __slots__ = ()
+
+
+class _Thing:
+    """Whatever a pickle would build; of no interest here."""
+
+
+class _OrderedThing(_Thing):
+    """An OrderedDict, which alone may be given attributes (a state dict has `_metadata`)."""
+
+
+_THING, _ORDERED = _Thing(), _OrderedThing()
+
+
+@dataclass
+class Survey:
+    """What a walk through one pickle found: its value where that is plain, and the bytes that it claims of storages."""
+
+    value: object = None
+    storage_bytes: dict[str, int] = field(default_factory=dict)
+
+
+class _Walk:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.survey = Survey()
+        self.stack: list[object] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, object] = {}
+
+    def step(self, instruction: str, argument: object) -> None:
+        stack = self.stack
+        if instruction in VALUES:
+            stack.append(argument)
+        elif instruction in ("BINPUT", "LONG_BINPUT"):
+            self.memo[int(str(argument))] = stack[-1]
+        elif instruction in ("BINGET", "LONG_BINGET"):
+            stack.append(self.memo[int(str(argument))])
+        elif instruction == "MARK":
+            self.marks.append(len(stack))
+        elif instruction == "TUPLE":
+            stack.append(tuple(self.since_mark()))
+        elif instruction in TUPLES:
+            items = stack[-TUPLES[instruction] :]
+            del stack[-TUPLES[instruction] :]
+            stack.append(tuple(items))
+        elif instruction in CONSTANTS:
+            stack.append(CONSTANTS[instruction])
+        elif instruction == "EMPTY_TUPLE":
+            stack.append(())
+        elif instruction == "EMPTY_DICT":
+            stack.append(_THING)
+        elif instruction == "EMPTY_LIST":
+            stack.append([])
+        elif instruction in ("APPEND", "APPENDS"):
+            items = [stack.pop()] if instruction == "APPEND" else self.since_mark()
+            self.list_on_top().extend(items)
+        elif instruction in ("SETITEM", "SETITEMS"):
+            items = [stack.pop(-2), stack.pop()] if instruction == "SETITEM" else self.since_mark()
+            self.require_keys(items[::2])
+        elif instruction == "GLOBAL":
+            stack.append(self.allowed(str(argument)))
+        elif instruction == "REDUCE":
+            self.call()
+        elif instruction == "BUILD":
+            stack.pop()
+            if stack[-1] is not _ORDERED:
+                raise self.odd("gives attributes to what is no OrderedDict")
+        elif instruction == "BINPERSID":
+            self.claim(stack.pop())
+        elif instruction not in NOTHING:
+            raise self.odd(f"has the instruction {instruction}")
+
+    def since_mark(self) -> list[object]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
+
+    def list_on_top(self) -> list[object]:
+        if not isinstance(self.stack[-1], list):
+            raise self.odd("appends to what is no list")
+        return self.stack[-1]
+
+    def require_keys(self, keys: Sequence[object]) -> None:
+        """Nested tuples as keys can take for ever to hash."""
+        if not all(isinstance(key, PLAIN_KEYS) for key in keys):
+            raise self.odd("has a key that is neither text nor number")
+
+    def allowed(self, argument: str) -> _Name:
+        name = argument.replace(" ", ".", 1)
+        storage = STORAGE.fullmatch(name)
+        if name in CALLED or DTYPE.fullmatch(name) or (storage and storage[1] in ITEM_BYTES):
+            return _Name(name)
+        raise InputError(
+            f"{self.path}: is refused, since reading it could execute code (it names {name[:100]!a}, "
+            "which plain tensors do not need). Try: the same weights as safetensors"
+        )
+
+    def call(self) -> None:
+        arguments, called = self.stack.pop(), self.stack.pop()
+        if not isinstance(called, _Name) or called not in CALLED or not isinstance(arguments, tuple):
+            raise self.odd(f"calls {str(called)[:60]!a}")
+        if called != "collections.OrderedDict":
+            self.stack.append(_THING)
+            return
+        for pairs in arguments:  # Python 2 wrote an OrderedDict as a call with a list of pairs
+            if not isinstance(pairs, list) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
+                raise self.odd("has an OrderedDict of no pairs")
+            self.require_keys([pair[0] for pair in pairs])
+        self.stack.append(_ORDERED)
+
+    def claim(self, identity: object) -> None:
+        """A storage, which the pickle only points to: ("storage", type, key, device, number of items[, view])."""
+        if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
+            raise self.odd("points to what is no storage")
+        _, kind, key, device, count = identity[:5]
+        storage = STORAGE.fullmatch(kind) if isinstance(kind, _Name) else None
+        if not storage or not isinstance(key, str) or not isinstance(device, str) or type(count) is not int:
+            raise self.odd("describes a storage in an unknown way")
+        if count < 0 or count >= 1 << 60:
+            raise self.odd(f"claims a storage of {count} items")
+        claimed = self.survey.storage_bytes
+        claimed[key] = max(claimed.get(key, 0), count * ITEM_BYTES[storage[1]])
+        self.stack.append(_THING)
+
+    def odd(self, what: str) -> InputError:
+        return InputError(f"{self.path}: its pickle {what}, which torch.save does not write for tensors; not read")
+
+
+def survey(stream: IO[bytes], path: Path) -> Survey:
+    """Walk through the one pickle that begins where the stream stands, up to its end.
+
+    Raises:
+        InputError: it names, calls or holds what plain tensors do not need, or is too long.
+        Exception: any, where it is not a whole pickle.
+    """
+    walk = _Walk(path)
+    for number, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
+        if number >= MAX_INSTRUCTIONS:
+            raise InputError(f"{path}: its pickle is longer than {MAX_INSTRUCTIONS:,} instructions; not read")
+        walk.step(instruction.name, argument)
+    (walk.survey.value,) = walk.stack
+    return walk.survey

@@ -1,0 +1,80 @@
+"""The table of published weights, and the names of classes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from test_foreign_weights import PHOTOS
+
+from residuum.errors import InputError
+from residuum.nets.catalog import CATALOG
+from residuum.weights.entries import ENTRIES, PretrainedWeights, find
+from residuum.weights.labels import class_names
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.reference)
+def test_an_entry_fits_its_net_and_can_be_checked(entry: PretrainedWeights) -> None:
+    net = CATALOG[entry.net]
+    assert len(entry.class_names) == net.num_classes
+    assert entry.preprocessing.crop == (net.input_size,) * 2
+    assert entry.preprocessing.resize >= net.input_size
+    assert entry.licence
+    assert entry.page.startswith("https://")
+    if entry.url:
+        assert entry.url.startswith("https://")
+        assert re.fullmatch(r"[0-9a-f]{8}|[0-9a-f]{64}", entry.sha256) or re.fullmatch(r"[0-9a-f]{32}", entry.md5)
+        assert not entry.sha256 or entry.sha256 in entry.file_name
+    else:
+        assert "residuum weights import" in entry.how_to_get
+    assert entry.top1 is not None
+    assert 50 < entry.top1 < 100
+    assert entry.top5 is None or entry.top1 < entry.top5 < 100
+    halves = 2 if entry.reference in ("wide_resnet50_2:imagenet1k_v1", "wide_resnet101_2:imagenet1k_v1") else 4
+    extra = 25 if entry.net == "googlenet_bn" else 0  # MiB of auxiliary heads
+    assert entry.mib == pytest.approx(net.parameters * halves / 2**20 + extra, rel=0.04, abs=0.2)
+
+
+def test_no_two_entries_are_one() -> None:
+    assert len({entry.reference for entry in ENTRIES}) == len(ENTRIES)
+    names = [entry.file_name for entry in ENTRIES if entry.url]
+    assert len(set(names)) == len(names), "they lie in one folder"
+
+
+@pytest.mark.parametrize(
+    ("net", "tag", "taken"),
+    [
+        ("resnet50", "imagenet", "imagenet1k_v2"),
+        ("resnet18", "imagenet", "a1_in1k"),
+        ("resnet50_v1", "imagenet", "keras"),
+        ("resnet50_caffe", "imagenet", "caffe"),
+        ("resnet56", "cifar10", "akamaster"),
+        ("resnet50", "a3_in1k", "a3_in1k"),
+    ],
+)
+def test_which_weights_are_taken(net: str, tag: str, taken: str) -> None:
+    assert find(net, tag).tag == taken
+
+
+def test_an_unknown_tag_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"weights of resnet34: 'v9'.*imagenet, imagenet1k_v1, a1_in1k, a2_in1k"):
+        find("resnet34", "v9")
+    with pytest.raises(InputError, match="cifar10"):
+        find("resnet18", "cifar10")
+
+
+def test_imagenets_classes() -> None:
+    names = class_names("imagenet")
+    assert len(names) == len(set(names)) == 1000
+    assert {name: names.index(name.replace("_", " ")) for name in PHOTOS} == PHOTOS
+    assert [names[i] for i in (0, 134, 517, 638, 639, 999)] == [
+        "tench", "crane (bird)", "crane (machine)", "maillot (tights)", "maillot (tank suit)", "toilet tissue",
+    ]  # fmt: skip
+
+
+def test_the_file_of_names_is_sorted_by_its_ids() -> None:
+    from importlib.resources import files
+
+    lines = files("residuum.weights").joinpath("imagenet_classes.txt").read_text().splitlines()
+    assert lines == sorted(lines)
+    assert all(re.fullmatch(r"n\d{8} \S.*\S", line) for line in lines)
