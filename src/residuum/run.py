@@ -1,12 +1,13 @@
 """A Run: the directory of one training.
 
-run.json             what was asked for: net, data, recipe, seed; enough to go on after a crash
-environment.json     hardware, versions, commit
-metrics.jsonl        one line for each epoch
-checkpoints/         step-00000391/ and so on, each whole and verified, newest last
-classifier/          the final Classifier
-result.json          the final metrics; its presence means the Run is finished
-report.html          curves and tables, with their PNG beside them
+run.json                   what was asked for: net, data, recipe, seed; enough to go on after a crash
+environment.json           hardware, versions, commit
+metrics.jsonl              one line for each epoch
+preprocessing.safetensors  the mean image of the weights the training started from, where they have one
+checkpoints/               step-00000391/ and so on, each whole and verified, newest last
+classifier/                the final Classifier
+result.json                the final metrics; its presence means the Run is finished
+report.html                curves and tables, with their PNG beside them
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from residuum.classifier import Classifier
+from residuum.data.preprocess import Interpolation, Preprocessing
 from residuum.errors import DamagedError, InputError
 from residuum.files.atomic import (
     MANIFEST,
@@ -34,12 +39,56 @@ from residuum.files.atomic import (
     write_directory,
     write_file,
 )
+from residuum.weights.store import digest, from_bytes, to_bytes
 
 KEPT_CHECKPOINTS = 2
+MEAN_IMAGE = "preprocessing.safetensors"
 FORMAT = 1
 # What a training that crashed before it began leaves behind.
-LEFTOVERS = (".lock", ".lock-holder", "environment.json", "metrics.jsonl", "step-00000000")
+LEFTOVERS = (".lock", ".lock-holder", "environment.json", "metrics.jsonl", MEAN_IMAGE, "step-00000000")
 Record = dict[str, Any]
+
+
+class Start(BaseModel):
+    """The weights a training started from.
+
+    Attributes:
+        model: what they were called: a model reference, or the name of the net where a Classifier was given.
+        weights_sha256: of all their tensors.
+        new_head: whether the last layer began anew.
+        licence: of the weights, where their card names one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model: str
+    weights_sha256: str
+    new_head: bool
+    licence: str | None = None
+
+
+class KeptPreprocessing(BaseModel):
+    """A preprocessing that came with weights, and so cannot be computed from the data again.
+
+    Attributes:
+        channels, resize, crop, mean, std, interpolation: as of `residuum.Preprocessing`.
+        mean_image_sha256: of the mean image in `preprocessing.safetensors`, where there is one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    channels: int
+    resize: int
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Interpolation = "bilinear"
+    mean_image_sha256: str | None = None
+
+    @classmethod
+    def of(cls, preprocessing: Preprocessing) -> KeptPreprocessing:
+        """What to keep of a preprocessing."""
+        image = preprocessing.mean_image
+        values = {name: getattr(preprocessing, name) for name in cls.model_fields if name != "mean_image_sha256"}
+        return cls(**values, mean_image_sha256=None if image is None else digest(_mean_image(image)))
 
 
 class RunConfig(BaseModel):
@@ -52,6 +101,8 @@ class RunConfig(BaseModel):
         class_names: by label.
         seed, recipe: as trained.
         skipped: files that were not used, with their reasons.
+        start: the weights it began with; None for random ones.
+        preprocessing: of these weights; None where it is computed from the training images.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,6 +116,8 @@ class RunConfig(BaseModel):
     seed: int
     recipe: dict[str, Any]
     skipped: tuple[tuple[str, str], ...] = ()
+    start: Start | None = None
+    preprocessing: KeptPreprocessing | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +148,22 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: Path, config: RunConfig, environment: Mapping[str, Any], first_checkpoint: Mapping[str, bytes]
+        cls,
+        path: Path,
+        config: RunConfig,
+        environment: Mapping[str, Any],
+        first_checkpoint: Mapping[str, bytes],
+        *,
+        mean_image: NDArray[np.float32] | None = None,
     ) -> Run:
         """Begin a Run directory; `run.json` is written last, so that a Run has all it needs to go on.
+
+        Args:
+            path: the directory.
+            config: what was asked for.
+            environment: where it is made.
+            first_checkpoint: files of step 0.
+            mean_image: of `config.preprocessing`, where it has one.
 
         Raises:
             InputError: the directory exists and is not empty.
@@ -109,6 +175,8 @@ class Run:
             remove_tree(old)
         write_file(path / "environment.json", dumps(environment))
         write_file(path / "metrics.jsonl", "")
+        if mean_image is not None:
+            write_file(path / MEAN_IMAGE, to_bytes(_mean_image(mean_image)))
         run.save_checkpoint(0, first_checkpoint)
         write_file(path / "run.json", dumps(config.model_dump(mode="json")))
         return run
@@ -140,6 +208,31 @@ class Run:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise DamagedError(f"{self.path / 'run.json'}: {where}: {first['msg']}. Try: train again") from error
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """That of the weights the Run started from; None where it is computed from the training images.
+
+        Raises:
+            DamagedError: `run.json` or the mean image is not what `create` wrote.
+        """
+        kept = self.config.preprocessing
+        if kept is None:
+            return None
+        image = None
+        if kept.mean_image_sha256 is not None:
+            path = self.path / MEAN_IMAGE
+            try:
+                tensors = from_bytes(path.read_bytes(), str(path))
+            except OSError as error:
+                raise DamagedError(f"{path}: cannot be read ({error.strerror}). Try: train again") from error
+            if digest(tensors) != kept.mean_image_sha256:
+                raise DamagedError(f"{path}: sha256 differs from that in run.json. Try: train again")
+            image = tensors["mean_image"].numpy()
+        try:
+            return Preprocessing(**kept.model_dump(exclude={"mean_image_sha256"}), mean_image=image)
+        except InputError as error:
+            raise DamagedError(f"{self.path / 'run.json'}: {error}. Try: train again") from error
 
     @property
     def environment(self) -> Record:
@@ -267,6 +360,10 @@ class Run:
         if not isinstance(value, dict):
             raise DamagedError(f"{path}: expected a JSON object, got {type(value).__name__}. Try: train again")
         return value
+
+
+def _mean_image(image: NDArray[np.float32]) -> dict[str, Tensor]:
+    return {"mean_image": torch.from_numpy(image)}
 
 
 def _is_leftover(entry: Path) -> bool:

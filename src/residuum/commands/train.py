@@ -21,13 +21,14 @@ class Train:
     """Train a net on a data set or a folder of images, into a Run directory."""
 
     net: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NET")]
-    """Name of a net; `residuum list` shows them."""
+    """Name of a net, untrained (`residuum list` shows them); or weights to go on from: resnet18:imagenet, a Run or a
+    Classifier directory."""
     data: str
     """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
     data_dir: Path | None = None
     """Where the files of a named data set lie; downloaded otherwise."""
     recipe: str | None = None
-    """paper_cifar, cifar, paper_imagenet, digits or folder; the one that suits the data by default."""
+    """paper_cifar, cifar, paper_imagenet, digits, folder or finetune; the one that suits net and data by default."""
     out: Path | None = None
     """Directory of the Run; runs/<net>-<data>-<recipe>-seed<seed> by default."""
     seed: int = 0
@@ -46,6 +47,12 @@ class Train:
     """Share of the training images kept out to validate on; 0.1 is the 45k/5k split of CIFAR-10."""
     precision: Literal["fp32", "bf16"] | None = None
     """Numbers of the forward and backward pass."""
+    trunk_rate: float | None = None
+    """Rate of all layers but the last, as a share of the learning rate."""
+    freeze_trunk: bool = False
+    """Train the last layer alone: a trunk rate of 0."""
+    batch_norm: Literal["trained", "frozen", "re-estimated"] | None = None
+    """Statistics of batch normalisation: of each batch, kept as they are, or computed once from the training images."""
     compile: bool = False
     """Run through torch.compile."""
     json: bool = False
@@ -61,6 +68,8 @@ class Train:
 
         if self.max_steps is not None and self.epochs is not None:
             raise InputError("--max-steps and --epochs exclude each other. Try: one of them")
+        if self.freeze_trunk and self.trunk_rate is not None:
+            raise InputError("--freeze-trunk and --trunk-rate exclude each other. Try: one of them")
         changes = {
             "steps": self.max_steps,
             "epochs": self.epochs,
@@ -69,6 +78,8 @@ class Train:
             "image_size": self.image_size,
             "holdout": self.holdout,
             "precision": self.precision,
+            "trunk_rate": 0.0 if self.freeze_trunk else self.trunk_rate,
+            "batch_norm": self.batch_norm,
             "compile": self.compile or None,
         }
         with ConsoleProgress(quiet=self.quiet) as progress:

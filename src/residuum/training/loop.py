@@ -25,8 +25,10 @@ from residuum.errors import Interrupted, TrainingError
 from residuum.evaluation import Metrics, evaluate, repeatable
 from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
+from residuum.training.batch_norm import hold
 from residuum.training.checkpoint import Progress, circumstances, pack, saved_threads, unpack
 from residuum.training.observer import Observer
+from residuum.training.parts import parameter_groups, without_gradients
 from residuum.training.prepare import Prepared, own_random_state
 from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
@@ -54,8 +56,11 @@ class Loop:
         self.title = f"{prepared.net_name} on {self.dataset.name}, recipe {self.recipe.name}, seed {self.seed}"
         self.steps = self.recipe.num_steps(len(self.dataset.train))
         self.progress = Progress()
+        groups = parameter_groups(
+            self.net, prepared.net_name, self.recipe, len(self.dataset.class_names), self.dataset.channels
+        )
         self.optimizer = torch.optim.SGD(
-            self.net.parameters(),
+            groups,
             lr=self.recipe.learning_rate,
             momentum=self.recipe.momentum,
             nesterov=self.recipe.nesterov,
@@ -109,11 +114,11 @@ class Loop:
             workers=self.execution.workers or os.cpu_count() or 1,
         )
         self.clock = self.saved_at = time.monotonic()
-        with self.stop, own_random_state(), repeatable(self.device):
+        with self.stop, own_random_state(), repeatable(self.device), without_gradients(self._frozen()):
             try:
                 if self._epoch_is_due():
                     self._end_epoch()
-                self.net.train()
+                self._train_mode()
                 for images, labels in batches.iterate(self.progress.step, self.steps):
                     loss = self._step(images, labels)
                     self.observer.stepped(self.progress.step, loss)
@@ -124,13 +129,23 @@ class Loop:
             except _Stopped:
                 self._save_and_leave()
 
+    def _frozen(self) -> list[nn.Parameter]:
+        """The parameters that the optimizer does not move."""
+        moved = {id(each) for group in self.optimizer.param_groups for each in group["params"]}
+        return [parameter for parameter in self.net.parameters() if id(parameter) not in moved]
+
+    def _train_mode(self) -> None:
+        self.net.train()
+        if self.recipe.batch_norm != "trained" or self.recipe.trunk_rate == 0:
+            hold(self.net)
+
     def _step(self, images: Tensor, labels: Tensor) -> float:
         recipe, progress = self.recipe, self.progress
         torch.manual_seed((self.seed << 32) + progress.step)  # for dropout and the like
         peak, schedule, warm_up = recipe.learning_rate, recipe.schedule, recipe.warm_up
         progress.learning_rate = rate(peak, schedule, warm_up, progress.schedule, progress.step, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = progress.learning_rate
+            group["lr"] = progress.learning_rate * group["share"]
         with self._autocast():
             logits, loss = loss_of(self.forward(images), labels, recipe.label_smoothing)
         torch.autograd.backward(loss)
@@ -195,7 +210,7 @@ class Loop:
         progress.loss_sum, progress.wrong, progress.images = 0.0, 0, 0
         self.run.append_metrics(record)
         self.observer.epoch_ended(record)
-        self.net.train()
+        self._train_mode()
 
     def evaluate(self, split: Split) -> Metrics:
         """Metrics of the net as it is now, in fp32 and eval mode."""

@@ -35,8 +35,24 @@ class Prepared:
     device: torch.device
 
 
-def prepare(net: str | nn.Module, dataset: Dataset, recipe: Recipe, *, seed: int, device: torch.device) -> Prepared:
+def prepare(
+    net: str | nn.Module,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    preprocessing: Preprocessing | None = None,
+) -> Prepared:
     """Divide the data, compute the preprocessing from the training images, build the net and try it out.
+
+    Args:
+        net: a name of the catalog, or a module.
+        dataset: what to train on.
+        recipe: how.
+        seed: of initial weights.
+        device: where.
+        preprocessing: of the weights that the net will take; computed by default.
 
     Raises:
         InputError: the net does not take these images or does not answer with these classes.
@@ -47,7 +63,7 @@ def prepare(net: str | nn.Module, dataset: Dataset, recipe: Recipe, *, seed: int
         raise InputError(
             f"batch_size: must be at most the {images:,} training images, got {recipe.batch_size:,}. Try: {images}"
         )
-    preprocessing = fit_preprocessing(dataset, recipe, net_size(net))
+    preprocessing = preprocessing or fit_preprocessing(dataset, recipe, net_size(net))
     module = prepare_net(net, dataset, preprocessing, recipe, seed)
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Prepared(module, net_name(net), dataset, preprocessing, recipe, seed, device)

@@ -37,7 +37,7 @@ class Recipe:
         warm_up: a lower rate until the training error falls, or None.
         augmentation: what is done to training images at random, or None.
         normalisation: `pixel` subtracts the mean image of the training set, `mean-only` its mean colour, `channel`
-            also divides by the deviation.
+            also divides by the deviation. Weights to start from bring their own.
         image_size: side of the square the net sees, in pixels; None takes the data's own.
         holdout: share of the training set kept out to choose by, where the data has no validation split.
         track_test: record the test error after every epoch, for a figure; nothing is ever chosen by it.
@@ -46,6 +46,11 @@ class Recipe:
         bn_group: images that each batch normalisation sees; None for the whole batch.
         precision: `fp32`, or `bf16` by autocast with fp32 weights.
         compile: run through `torch.compile`.
+        trunk_rate: rate of all but the last layer, as a share of the learning rate; 0 freezes them, their statistics of
+            batch normalisation as well.
+        batch_norm: statistics of batch normalisation: `trained` are those of each batch; `frozen` are kept as they came
+            with the weights, while training as in evaluation; `re-estimated` are computed once from training images
+            before the first step, then kept.
 
     Raises:
         InputError: a value is out of its range, or not exactly one of `steps` and `epochs` is given.
@@ -73,6 +78,8 @@ class Recipe:
     bn_group: int | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    trunk_rate: float = 1.0
+    batch_norm: Literal["trained", "frozen", "re-estimated"] = "trained"
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -95,6 +102,8 @@ class Recipe:
         ):
             if not 0 <= share < 1:
                 raise InputError(f"{name}: must be at least 0 and below 1, got {share}. Try: {usual}")
+        if not 0 <= self.trunk_rate <= 1:
+            raise InputError(f"trunk_rate: must be at least 0 and at most 1, got {self.trunk_rate}. Try: 0.1")
         if self.bn_group is not None and self.batch_size > self.bn_group and self.batch_size % self.bn_group:
             raise InputError(
                 f"batch_size: must be a multiple of the recipe's bn_group {self.bn_group}, got {self.batch_size}. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,22 @@ from residuum.files.atomic import storage_error
 from residuum.files.lock import lock_directory
 from residuum.records.environment import environment
 from residuum.report.run_page import write_run_report
-from residuum.run import Run, RunConfig
+from residuum.run import KeptPreprocessing, Run, RunConfig
 from residuum.training.loop import Loop
 from residuum.training.observer import Observer, Silent
-from residuum.training.prepare import choose_device, net_name, net_size, prepare
+from residuum.training.prepare import Prepared, choose_device, net_name, net_size, prepare
 from residuum.training.recipe import Execution, Recipe
-from residuum.training.recipes import default_recipe
+from residuum.training.recipes import default_recipe, finetune_recipe
 from residuum.training.recipes import recipe as named_recipe
 from residuum.training.schedules import Plateau
+from residuum.training.transfer import Origin, find_origin, own_preprocessing, require_channels, take_weights
 from residuum.weights.store import digest
 
 MAX_SEED = 2**31 - 1
 
 
 def train(
-    net: str | nn.Module,
+    net: str | Path | nn.Module | Classifier,
     data: str | Path | Dataset,
     *,
     recipe: str | Recipe | None = None,
@@ -46,13 +48,16 @@ def train(
     """Train a net and write a Run directory.
 
     Args:
-        net: a name of the catalog, or your own `nn.Module`: images `(N, C, H, W)` to logits `(N, number of classes)`.
-            It is trained in place: moved to the device, put in channels-last layout, and left in eval mode.
+        net: what to train. A name of the catalog is an untrained net. A Classifier, or a model reference with weights
+            (`resnet18:imagenet`, a Run or Classifier directory), is fine-tuned: a new net takes its weights and
+            preprocessing, with a new last layer unless the data has the same classes. Your own `nn.Module`, images
+            `(N, C, H, W)` to logits `(N, number of classes)`, is trained in place: moved to the device, put in
+            channels-last layout, and left in eval mode.
         data: `digits`, `cifar10`, ..., the path of an image folder, or a Dataset.
-        recipe: a Recipe, the name of one, or None for the one that suits the data.
+        recipe: a Recipe, the name of one, or None for the one that suits the data; `finetune` for weights.
         changes: fields of the recipe to replace, such as `{"epochs": 5}`.
         out: directory of the Run; `runs/<net>-<data>-<recipe>-seed<seed>` by default.
-        seed: of initial weights (of a named net), order and augmentation.
+        seed: of initial weights (of a named net, or a new last layer), order and augmentation.
         data_dir: where the files of a named data set lie.
         execution: device, threads, how often to save.
         observer: who is told of the progress; nobody by default.
@@ -69,43 +74,92 @@ def train(
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed: must be at least 0 and at most {MAX_SEED}, got {seed}. Try: --seed 0")
     execution, observer = execution or Execution(), observer or Silent()
-    name, size = net_name(net), net_size(net)
-    if isinstance(recipe, str):
-        recipe = named_recipe(recipe, name)
     device = choose_device(execution.device)
     if out is not None:
         Run.require_free(Path(out))
-    dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer)
-    recipe = (recipe or default_recipe(dataset, name, size)).changed(changes or {})
+    origin = find_origin(net)
+    named = origin.net_name if origin else net
+    assert isinstance(named, str | nn.Module)
+    recipe = _known_recipe(recipe, net_name(named), origin)
+    channels = origin.classifier.preprocessing.channels if origin else 3
+    dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer, channels=channels)
+    recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
+    recipe = _fitting(recipe.changed(changes or {}), net, origin)
     if recipe.holdout and dataset.val is not None:
         observer.message(f"note {dataset.name} has a validation split of its own: nothing is held out")
-    path = Path(out) if out is not None else _default_path(name, dataset, recipe, seed)
+    path = Path(out) if out is not None else _default_path(net_name(named), dataset, recipe, seed)
     Run.require_free(path)
-    prepared = prepare(net, dataset, recipe, seed=seed, device=device)
-    config = RunConfig(
-        net=name,
-        own_net=not isinstance(net, str),
-        data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
-        data_dir=str(Path(data_dir).resolve()) if data_dir is not None else None,
-        data_fingerprint=dataset.fingerprint,
-        class_names=dataset.class_names,
-        seed=seed,
-        recipe=recipe.to_json(),
-        skipped=tuple((one.path, one.reason) for one in dataset.skipped),
-    )
+    preprocessing = begun = None
+    if origin is not None:
+        require_channels(origin, dataset)
+        preprocessing = own_preprocessing(origin, recipe, observer)
+    prepared = prepare(named, dataset, recipe, seed=seed, device=device, preprocessing=preprocessing)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(execution.threads or threads)
+        if origin is not None:
+            begun = take_weights(prepared, origin, observer)
+        config = RunConfig(
+            net=net_name(named),
+            own_net=not isinstance(named, str),
+            data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
+            data_dir=str(Path(data_dir).resolve()) if data_dir is not None else None,
+            data_fingerprint=dataset.fingerprint,
+            class_names=dataset.class_names,
+            seed=seed,
+            recipe=recipe.to_json(),
+            skipped=tuple((one.path, one.reason) for one in dataset.skipped),
+            start=begun,
+            preprocessing=KeptPreprocessing.of(preprocessing) if preprocessing else None,
+        )
+        return _begin(path, config, prepared, execution, observer)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _known_recipe(recipe: str | Recipe | None, name: str, origin: Origin | None) -> Recipe | None:
+    """The recipe asked for, as it is for this net; None where the data are to choose.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if origin is not None and recipe in (None, "finetune"):
+        return finetune_recipe(origin.classifier.preprocessing, name)
+    return named_recipe(recipe, name) if isinstance(recipe, str) else recipe
+
+
+def _fitting(recipe: Recipe, net: object, origin: Origin | None) -> Recipe:
+    """The recipe, once it is clear that it suits a net with or without weights.
+
+    Raises:
+        InputError: it keeps what an untrained net has not learned.
+    """
+    if origin is not None:
+        return replace(recipe, zero_init_residual=False)  # which would wipe out what was learned
+    if isinstance(net, nn.Module):
+        return recipe
+    for told, kept in (
+        ("recipe: finetune is for weights", recipe.name == "finetune"),
+        ("trunk_rate: 0 keeps all but the last layer", recipe.trunk_rate == 0),
+        (f"batch_norm: {recipe.batch_norm} is for weights", recipe.batch_norm != "trained"),
+    ):
+        if kept:
+            raise InputError(f"{told}, and {net} is untrained. Try: a model with weights, such as resnet18:imagenet")
+    return recipe
+
+
+def _begin(path: Path, config: RunConfig, prepared: Prepared, execution: Execution, observer: Observer) -> Run:
+    """Write a new Run directory and train to the end."""
+    loop = Loop(Run(path), prepared, execution, observer)
+    first = loop.checkpoint()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(path, error) from error
-    threads = torch.get_num_threads()
     with lock_directory(path):
-        try:
-            torch.set_num_threads(execution.threads or threads)
-            loop = Loop(Run(path), prepared, execution, observer)
-            Run.create(path, config, environment() | loop.circumstances, loop.checkpoint())
-            _fit(loop)
-        finally:
-            torch.set_num_threads(threads)
+        image = prepared.preprocessing.mean_image if config.preprocessing else None
+        Run.create(path, config, environment() | loop.circumstances, first, mean_image=image)
+        _fit(loop)
     return loop.run
 
 
@@ -154,10 +208,12 @@ def resume(
             raise InputError(
                 f"{config.data}: the data of this Run is no longer there. Try: put it back, or a link to it"
             )
-        dataset = data or open_data(config.data, config.data_dir, observer)
+        kept = opened.preprocessing
+        channels = kept.channels if kept else 3
+        dataset = data or open_data(config.data, config.data_dir, observer, channels=channels)
         _require_same_data(opened, config, dataset)
         recipe = Recipe.from_json(config.recipe)
-        prepared = prepare(net or config.net, dataset, recipe, seed=config.seed, device=device)
+        prepared = prepare(net or config.net, dataset, recipe, seed=config.seed, device=device, preprocessing=kept)
         loop = Loop(opened, prepared, execution, observer)
         try:
             loop.restore()
@@ -203,6 +259,9 @@ def _classifier(loop: Loop, config: RunConfig, final: Mapping[str, Metrics], wei
         "parameters": sum(parameter.numel() for parameter in loop.net.parameters()),
         "environment": loop.run.environment,
     }
+    if config.start is not None:
+        begun = config.start.model_dump(exclude_none=True)
+        card["start"] = begun | {"model": Path(config.start.model).name}  # which tells no home
     return Classifier(
         net=loop.net,
         net_name=config.net,

@@ -1,0 +1,76 @@
+"""The two parts of a net in fine-tuning: the last layer, which answers with classes, and the trunk, all before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from residuum.errors import InputError
+from residuum.nets import catalog
+from residuum.training.recipe import Recipe
+
+
+def head_names(net_name: str, num_classes: int, in_channels: int) -> frozenset[str]:
+    """Names of the tensors of a catalog's net that depend on the number of classes: its last layer, or layers.
+
+    Found by building the net twice without storage, so that it holds for every family, auxiliary heads included.
+    """
+    with torch.device("meta"):
+        ours, larger = (
+            catalog.net(net_name, num_classes=classes, in_channels=in_channels).state_dict()
+            for classes in (num_classes, num_classes + 1)
+        )
+    return frozenset(name for name in ours if ours[name].shape != larger[name].shape)
+
+
+def head_parameters(net: nn.Module, net_name: str, num_classes: int, in_channels: int) -> list[nn.Parameter]:
+    """The parameters of the last layer: of a net of your own, of its last layer with `num_classes` outputs.
+
+    Raises:
+        InputError: it has none that can be trained.
+    """
+    if net_name in catalog.CATALOG:
+        names = head_names(net_name, num_classes, in_channels)
+        found = [parameter for name, parameter in net.named_parameters() if name in names]
+    else:
+        layers = [each for each in net.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+        last = [each for each in layers if each.weight.shape[0] == num_classes][-1:]
+        found = [parameter for layer in last for parameter in layer.parameters()]
+    if not found:
+        raise InputError(f"trunk_rate: {net_name} has no last layer with weights of its own. Try: trunk_rate 1")
+    return found
+
+
+def parameter_groups(
+    net: nn.Module, net_name: str, recipe: Recipe, num_classes: int, in_channels: int
+) -> list[dict[str, object]]:
+    """What the optimizer moves: parameters, with the `share` of the learning rate at which they learn.
+
+    Raises:
+        InputError: the recipe sets the last layer apart, and there is none that can be trained.
+    """
+    if recipe.trunk_rate == 1:
+        return [{"params": list(net.parameters()), "share": 1.0}]
+    head = head_parameters(net, net_name, num_classes, in_channels)
+    groups: list[dict[str, object]] = [{"params": head, "share": 1.0}]
+    if recipe.trunk_rate:
+        of_head = set(map(id, head))
+        trunk = [parameter for parameter in net.parameters() if id(parameter) not in of_head]
+        groups.insert(0, {"params": trunk, "share": recipe.trunk_rate})
+    return groups
+
+
+@contextmanager
+def without_gradients(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """No gradients for these parameters inside the block; as it was for each afterwards."""
+    needed = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, was in zip(parameters, needed, strict=True):
+            parameter.requires_grad_(was)
