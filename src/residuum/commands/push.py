@@ -1,0 +1,44 @@
+"""`residuum push`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Push:
+    """Put a trained model on the Hugging Face hub, with a model card written from what is known of it."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """A Run directory, a Classifier directory, or another model reference."""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
+    """The repository; it is made where there is none."""
+    private: bool = False
+    """A new repository is seen by its owner alone."""
+    license: str | None = None
+    """Licence of the weights, as the hub names it, such as apache-2.0."""
+
+    def run(self) -> int:
+        from residuum.deploy.hub import push, repository
+        from residuum.references import load
+
+        name = repository(self.name)
+        address = push(
+            load(self.model), name, private=self.private, license=self.license, per_class=_per_class(Path(self.model))
+        )
+        print(f'{address}\nresiduum.load("hub:{name}")')
+        return 0
+
+
+def _per_class(model: Path) -> dict[str, list[dict[str, object]]]:
+    """The lines of each class that a finished Run has in its result; none for anything else."""
+    from residuum.run import Run
+
+    if not (model / "run.json").is_file():
+        return {}
+    result = Run(model).result or {}
+    return {name: each["per_class"] for name, each in result.items() if isinstance(each, dict) and "per_class" in each}

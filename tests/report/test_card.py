@@ -1,0 +1,109 @@
+"""The model card says what is known, nothing else, and shows every name as it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from residuum.report.card import CardFacts, as_markdown, model_card
+
+PER_CLASS = [
+    {"class": "a|b", "images": 600, "recall": 0.95, "precision": None},
+    {"class": "<img src=x>", "images": 400, "recall": 0.9, "precision": 0.8},
+]
+FACTS = CardFacts(
+    hub_name="me/pets",
+    net="resnet20",
+    paper="He et al. 2015",
+    parameters=269_722,
+    class_names=("a|b", "<img src=x>"),
+    preprocessing={
+        "channels": 3,
+        "resize": 32,
+        "crop": (32, 32),
+        "mean": (0.5, 0.25, 0.125),
+        "std": (1.0, 1.0, 1.0),
+        "mean_image": False,
+        "interpolation": "bilinear",
+    },
+    temperature=1.0,
+    card={
+        "data": "cifar10",
+        "seed": 3,
+        "recipe": {"name": "paper_cifar", "steps": 64_000, "epochs": None, "batch_size": 128},
+        "chosen_by": "the last iterate",
+        "metrics": {
+            "val": {"num_images": 5000, "loss": 0.4, "top1": 0.91, "top5": 0.99, "error": 0.09},
+            "test": {"num_images": 10_000, "loss": 0.31234, "top1": 0.9173, "top5": None, "error": 0.0827},
+        },
+        "weights_sha256": "ab12",
+        "environment": {"cpu": "A CPU", "commit": "c0ffee", "packages": {"torch": "2.13.0", "residuum": "0.1.0"}},
+    },
+    per_class={"test": PER_CLASS},
+    license="mit",
+)
+BARE = replace(FACTS, card={}, per_class={}, license=None, paper=None, net="my.Net")
+
+
+def header(card: str) -> dict[str, object]:
+    lines = card.removeprefix("---\n").partition("\n---\n")[0].splitlines()
+    return {line.partition(": ")[0]: json.loads(line.partition(": ")[2]) for line in lines}
+
+
+def test_a_whole_card() -> None:
+    card = model_card(FACTS)
+    assert header(card) == {
+        "license": "mit",
+        "library_name": "residuum",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "residuum", "resnet20"],
+        "datasets": ["uoft-cs/cifar10"],
+        "metrics": ["accuracy"],
+    }
+    for line in (
+        "# resnet20 on cifar10",
+        "| split | images | top-1 | top-5 | error | loss |",
+        "| test | 10,000 | 91.73 % |  | 8.27 % | 0.3123 |",
+        "| val | 5,000 | 91.00 % | 99.00 % | 9.00 % | 0.4000 |",
+        r"| a\|b | 600 | 95.0 % | none |",
+        "| &lt;img src=x&gt; | 400 | 90.0 % | 80.0 % |",
+        "| recipe | paper\\_cifar |",
+        "| steps | 64000 |",
+        "| seed | 3 |",
+        "| weights sha256 | ab12 |",
+        "| commit | c0ffee |",
+        "| versions | residuum 0.1.0, torch 2.13.0 |",
+        "- Its probabilities are not calibrated.",
+        'classifier = residuum.load("hub:me/pets")',
+    ):
+        assert line in card.splitlines(), line
+    assert "mean (0.5, 0.25, 0.125) subtracted, divided by (1, 1, 1)" in card
+    assert "32x32 pixels: a photograph is reduced" in card
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    card = model_card(BARE)
+    assert set(header(card)) == {"library_name", "pipeline_tag", "tags"}
+    for absent in ("## Accuracy", "## By class", "## Training", "## Provenance", "None", "license", 'my.Net"'):
+        assert absent not in card, absent
+    assert "No accuracy is recorded for these weights." in card
+    assert "net=..." in card
+    assert "## Classes" in card
+
+
+def test_limits_and_temperature_of_the_card_are_told() -> None:
+    own = replace(FACTS, temperature=1.5, card={**FACTS.card, "limits": ["Night scenes."]})
+    lines = model_card(own).splitlines()
+    assert "- Night scenes." in lines
+    assert "- Its probabilities were calibrated by one temperature, 1.5, for such images." in lines
+
+
+def test_many_classes_are_counted() -> None:
+    names = tuple(f"class {index}" for index in range(1000))
+    card = model_card(replace(BARE, class_names=names))
+    assert "class 99, ... (1,000 in all, in classifier.json)" in card
+    assert "class 100" not in card
+
+
+def test_any_name_is_one_line_that_shows_it() -> None:
+    assert as_markdown("a\n# b\u2028c\x00|`<b>") == r"a \# b c \|\`&lt;b&gt;"
