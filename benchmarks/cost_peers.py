@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +28,7 @@ import torch
 import residuum
 from residuum.files.atomic import write_file
 from residuum.nets.catalog import CATALOG
+from residuum.nets.skeleton import without_values
 from residuum.records.environment import environment
 from residuum.run import dumps
 
@@ -123,7 +125,7 @@ def child(tool: str, net: str) -> None:
     load(tool)
     entry = CATALOG[net]
     started = time.perf_counter()
-    with torch.device("meta" if tool in OURS else "cpu"):
+    with without_values() if tool in OURS else nullcontext():
         module = entry.build()
     built = time.perf_counter()
     parameters, macs = TOOLS[tool](module, entry.input_shape)

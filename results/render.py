@@ -56,14 +56,14 @@ def peers_table(record: dict[str, Any]) -> str:
     """Who is exact, and how long each takes."""
     nets = len({row["net"] for row in record["rows"]})
     lines = [
-        f"| tool | exact parameters | exact MACs | ResNet-152, name to figures | slower than residuum on {nets} nets |",
+        f"| tool | exact parameters | exact MACs | ResNet-152, name to figures | times of residuum on {nets} nets |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for tool, version in record["versions"].items():
         exact = (record["exact_parameters"][tool], record["exact_macs"][tool])
         deep = next(row for row in record["rows"] if row["tool"] == tool and row["net"] == "resnet152")
         ratios = sorted(record["times_faster"].get(tool, {}).values())
-        middle = f"{ratios[0]:.1f} to {ratios[-1]:.1f} times" if ratios else ""
+        middle = f"{ratios[0]:.1f} to {ratios[-1]:.1f}" if ratios else ""
         lines.append(
             f"| {tool} {version} | {exact[0]} of {nets} | {exact[1]} of {nets} | {deep['seconds']:.2f} s | {middle} |"
         )

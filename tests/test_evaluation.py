@@ -67,6 +67,7 @@ def test_three_classes_by_hand() -> None:
     assert found.top5 is None
     right, wrong = math.log(math.exp(2) + 2) - 2, math.log(math.exp(2) + 2)
     assert found.loss == pytest.approx((3 * right + 2 * wrong) / 5, rel=1e-6)
+    assert found.ece == pytest.approx(math.exp(2) / (math.exp(2) + 2) - 0.6)  # all five equally sure, three right
     assert found.per_class(("a", "b", "c")) == [
         {"class": "a", "images": 2, "recall": 1.0, "precision": pytest.approx(2 / 3)},
         {"class": "b", "images": 3, "recall": pytest.approx(1 / 3), "precision": 1.0},
@@ -78,6 +79,7 @@ def test_three_classes_by_hand() -> None:
         "top1": 0.6,
         "top5": None,
         "error": found.error,
+        "ece": found.ece,
     }
 
 

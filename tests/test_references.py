@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ from torch import nn
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.errors import DamagedError, InputError
+from residuum.files.atomic import sha256_file
 from residuum.nets import catalog
 from residuum.references import build, builder, import_weights, load, skeleton, untrained
 from residuum.run import Run, RunConfig
+from residuum.weights import entries
+from residuum.weights.entries import PretrainedWeights, find
 
 
 @pytest.fixture
@@ -83,11 +87,49 @@ def test_what_is_nothing_is_refused(name: str) -> None:
 
 
 def test_weights_that_are_not_known_are_said_so() -> None:
-    with pytest.raises(InputError, match=r"no weights called 'imagenet' are known for resnet50") as caught:
-        load("resnet50:imagenet")
-    assert one_line(str(caught.value)).endswith("Try: resnet50, untrained")
+    with pytest.raises(InputError, match=r"weights of resnet50: 'imagnet'.*imagenet1k_v1") as caught:
+        load("resnet50:imagnet")
+    assert one_line(str(caught.value)).endswith("Try: imagenet")
+    with pytest.raises(InputError, match=r"no weights are known for plain56"):
+        load("plain56:cifar10")
     with pytest.raises(InputError, match="neither"):
         load("resnet51:imagenet")
+
+
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PretrainedWeights:
+    """A ResNet-20 as akamaster saves it, known to the table and lying in a mirror."""
+    (tmp_path / "mirror").mkdir()
+    file = tmp_path / "mirror" / "theirs.th"
+    torch.manual_seed(3)
+    torch.save({"state_dict": nn.DataParallel(catalog.net("resnet20")).state_dict()}, file)
+    found = replace(
+        find("resnet20", "akamaster"), url="https://example.invalid/theirs.th", sha256=sha256_file(file)[:8]
+    )
+    monkeypatch.setattr(entries, "ENTRIES", (found,))
+    monkeypatch.setattr(entries, "SHIPPED", tmp_path / "none")
+    monkeypatch.setenv("RESIDUUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RESIDUUM_MIRROR", str(tmp_path / "mirror"))
+    return found
+
+
+@pytest.mark.parametrize("tag", ["akamaster", "cifar10"])
+def test_a_tag_is_a_classifier_with_everything(tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = published(tmp_path, monkeypatch)
+    found = load(f"resnet20:{tag}")
+    assert found.class_names[3] == "cat"
+    assert found.preprocessing is entry.preprocessing
+    assert not found.net.training
+    assert found.card["weights"] == "resnet20:akamaster"
+    assert found.card["file_sha256"] == sha256_file(tmp_path / "mirror" / "theirs.th")
+    assert found.card["published"]["top1"] == pytest.approx(0.9173)
+    found.save(tmp_path / "c")
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    assert load(tmp_path / "c").predict(image) == found.predict(image)
+    net = build("resnet20", weights=tag)
+    assert torch.equal(net.state_dict()["fc.weight"], found.net.state_dict()["fc.weight"])
+    other = build("resnet20", weights=tag, num_classes=3)
+    assert other.state_dict()["fc.weight"].shape == (3, 64)
+    assert torch.equal(other.state_dict()["conv1.weight"], found.net.state_dict()["conv1.weight"])
 
 
 def test_a_classifier_and_a_finished_run_are_loaded(tmp_path: Path, classifier: Classifier) -> None:
@@ -206,7 +248,7 @@ def test_the_skeleton_of_a_directory_is_the_net_in_it(
         assert {each.device.type for each in found.net.parameters()} == {"cpu"}
 
 
-@pytest.mark.parametrize("name", ["", "resnet5O", "nowhere/run", "resnet50:imagenet", "a\x00b", "x" * 5000])
+@pytest.mark.parametrize("name", ["", "resnet5O", "nowhere/run", "a\x00b", "x" * 5000])
 def test_the_skeleton_of_nothing(name: str) -> None:
     with pytest.raises(InputError) as caught:
         skeleton(name)

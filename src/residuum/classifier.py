@@ -21,17 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
+from residuum.calibration import fit_temperature
 from residuum.data.decode import SUFFIXES, decode, decode_image, to_image, to_pixels
-from residuum.data.preprocess import Preprocessing, Views
+from residuum.data.preprocess import Interpolation, Preprocessing, Views
 from residuum.data.source import Labels, Pixels, Split
 from residuum.errors import DamagedError, InputError
-from residuum.evaluation import Metrics, OnImages, evaluate, mean_probabilities
+from residuum.evaluation import Metrics, OnImages, collect, evaluate, mean_probabilities
 from residuum.files.atomic import MANIFEST, read_directory, write_directory
 from residuum.nets import catalog
-from residuum.weights.store import from_bytes, to_bytes
+from residuum.weights.store import from_bytes, halved, to_bytes
 
 FORMAT = 1
 PREDICT_BATCH = 32
@@ -47,6 +48,7 @@ class _Preprocessing(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mean_image: bool
+    interpolation: Interpolation = "bilinear"
 
 
 class _Document(BaseModel):
@@ -55,6 +57,7 @@ class _Document(BaseModel):
     net: str
     class_names: tuple[str, ...]
     preprocessing: _Preprocessing
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     card: dict[str, Any]
 
 
@@ -83,6 +86,7 @@ class Classifier:
         net_name: its name in the catalog, or the qualified name of the user's own class.
         preprocessing: what is done to an image first.
         class_names: name of each output.
+        temperature: what logits are divided by before they become probabilities; 1 unless it was fitted.
         card: where it comes from: recipe, data, the split that chose it, metrics, versions, hash of the weights.
     """
 
@@ -90,6 +94,7 @@ class Classifier:
     net_name: str
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    temperature: float = 1.0
     card: dict[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -103,6 +108,10 @@ class Classifier:
         """Logits of preprocessed images, in eval mode: `(N, C, H, W)` to `(N, K)`."""
         self.net.eval()
         return self.net(images.to(self.device))  # type: ignore[no-any-return]
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Logits divided by the temperature, whose softmax are the probabilities: `(N, C, H, W)` to `(N, K)`."""
+        return self.logits(images) / self.temperature
 
     def predict(
         self,
@@ -147,7 +156,7 @@ class Classifier:
             if not named:
                 continue
             shown = [own for _, own in named]
-            probabilities = mean_probabilities(self.logits, shown, self.preprocessing, self.device)
+            probabilities = mean_probabilities(self.scores, shown, self.preprocessing, self.device)
             best = probabilities.topk(min(top, len(self.class_names)), dim=1)
             for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
                 classes = tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True))
@@ -200,7 +209,7 @@ class Classifier:
                 "Try: the data this Classifier was trained on"
             )
         return evaluate(
-            self.logits,
+            self.scores,
             split,
             self.preprocessing,
             num_classes=len(self.class_names),
@@ -209,6 +218,21 @@ class Classifier:
             device=self.device,
             on_images=on_images,
         )
+
+    def calibrated(self, split: Split, class_names: Sequence[str] | None = None) -> Classifier:
+        """This Classifier with the temperature at which its probabilities suit a split best (Guo et al. 2017).
+
+        Args:
+            split: images that the net was not trained on, and that it is not judged by afterwards.
+            class_names: what the split's labels mean, as in `evaluate`.
+
+        Raises:
+            InputError: as `evaluate`.
+        """
+        if class_names is not None:
+            split = replace(split, labels=self._own_labels(split.labels, class_names))
+        logits, labels = collect(self.logits, split, self.preprocessing, device=self.device)
+        return replace(self, temperature=fit_temperature(logits, labels))
 
     def _own_labels(self, labels: Labels, class_names: Sequence[str]) -> Labels:
         """Labels by `class_names` as labels by this Classifier's classes."""
@@ -225,8 +249,12 @@ class Classifier:
         own = np.array([self.class_names.index(name) for name in class_names], dtype=np.int64)
         return own[labels]
 
-    def save(self, directory: str | Path) -> Path:
+    def save(self, directory: str | Path, *, half: bool = False) -> Path:
         """Write this Classifier as a directory, whole or not at all; return its path.
+
+        Args:
+            directory: a new one.
+            half: store the weights as float16, in half the bytes; they are float32 again when loaded, rounded.
 
         Raises:
             InputError: something stands there already.
@@ -244,11 +272,13 @@ class Classifier:
                 "mean": list(preprocessing.mean),
                 "std": list(preprocessing.std),
                 "mean_image": preprocessing.mean_image is not None,
+                "interpolation": preprocessing.interpolation,
             },
+            "temperature": self.temperature,
             "card": self.card,
         }
         files = {
-            "model.safetensors": to_bytes(self.net.state_dict()),
+            "model.safetensors": to_bytes(halved(self.net.state_dict()) if half else self.net.state_dict()),
             "classifier.json": json.dumps(document, indent=1, ensure_ascii=False).encode(),
         }
         if preprocessing.mean_image is not None:
@@ -296,6 +326,7 @@ class Classifier:
             net_name=document.net,
             preprocessing=Preprocessing(**values),
             class_names=document.class_names,
+            temperature=document.temperature,
             card=document.card,
         )
 

@@ -17,10 +17,13 @@ from residuum import __version__
 from residuum.commands.compare import Compare
 from residuum.commands.conv import Conv
 from residuum.commands.evaluate import Evaluate, Predict
+from residuum.commands.export import Export
 from residuum.commands.list import List
+from residuum.commands.push import Push
 from residuum.commands.reproduce import Report, Reproduce
 from residuum.commands.summary import Summary
 from residuum.commands.train import Resume, Train
+from residuum.commands.weights import Weights
 from residuum.errors import InputError, ResiduumError, unknown
 
 DESCRIPTION = (
@@ -28,7 +31,21 @@ DESCRIPTION = (
 )
 
 
-NAMES = ("list", "summary", "compare", "conv", "train", "resume", "evaluate", "predict", "reproduce", "report")
+NAMES = (
+    "list",
+    "summary",
+    "compare",
+    "conv",
+    "train",
+    "resume",
+    "evaluate",
+    "predict",
+    "export",
+    "push",
+    "weights",
+    "reproduce",
+    "report",
+)
 
 
 class Command(Protocol):
@@ -46,6 +63,9 @@ Commands = (
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Export, tyro.conf.subcommand("export")]
+    | Annotated[Push, tyro.conf.subcommand("push")]
+    | Annotated[Weights, tyro.conf.subcommand("weights")]
     | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )

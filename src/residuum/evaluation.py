@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from residuum.calibration import Reliability
 from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing, Views
 from residuum.data.source import Pixels, Split
@@ -35,6 +36,8 @@ class Metrics:
         loss: mean cross-entropy, in nats.
         top1, top5: shares of images whose class is first, or among the first five; `top5` is None below ten classes.
         confusion: `(K, K)` counts, true class in the row, answer in the column.
+        ece: expected calibration error, in 15 bins (Guo et al. 2017): by how much the probability of an answer differs
+            from the share of such answers that are right.
     """
 
     num_images: int
@@ -42,6 +45,7 @@ class Metrics:
     top1: float
     top5: float | None
     confusion: NDArray[np.int64]
+    ece: float
 
     @property
     def error(self) -> float:
@@ -70,6 +74,7 @@ class Metrics:
             "top1": self.top1,
             "top5": self.top5,
             "error": self.error,
+            "ece": self.ece,
         }
 
 
@@ -80,6 +85,7 @@ class _Tally:
         self.num_classes = num_classes
         self.images, self.loss, self.top5 = 0, 0.0, 0
         self.confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.reliability: Reliability | None = None
 
     def add(self, log_probabilities: Tensor, labels: Tensor) -> None:
         count = len(labels)
@@ -88,16 +94,20 @@ class _Tally:
         if self.num_classes >= MIN_CLASSES_FOR_TOP5:
             first_five = log_probabilities.topk(5, dim=1).indices
             self.top5 += int((first_five == labels[:, None]).sum())
+        seen = Reliability.of(log_probabilities, labels)
+        self.reliability = self.reliability + seen if self.reliability is not None else seen
         pairs = (labels * self.num_classes + log_probabilities.argmax(dim=1)).cpu().numpy()
         self.confusion += np.bincount(pairs, minlength=self.num_classes**2).reshape(self.confusion.shape)
 
     def metrics(self) -> Metrics:
+        assert self.reliability is not None
         return Metrics(
             num_images=self.images,
             loss=self.loss / self.images,
             top1=int(self.confusion.trace()) / self.images,
             top5=self.top5 / self.images if self.num_classes >= MIN_CLASSES_FOR_TOP5 else None,
             confusion=self.confusion,
+            ece=self.reliability.expected_error,
         )
 
 
@@ -149,6 +159,19 @@ def evaluate(
             tally.add(probabilities.log(), torch.from_numpy(split.labels[start : indices.stop]).to(device))
             on_images(tally.images, len(split))
     return tally.metrics()
+
+
+@torch.no_grad()
+def collect(
+    logits: Logits, split: Split, preprocessing: Preprocessing, *, batch_size: int = 256, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Logits `(N, K)` and labels `(N,)` of a whole split, in one view each, on the CPU."""
+    answers, truth = [], []
+    with repeatable(device):
+        for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
+            answers.append(logits(images).float().cpu())
+            truth.append(labels.cpu())
+    return torch.cat(answers), torch.cat(truth)
 
 
 @torch.no_grad()

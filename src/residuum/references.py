@@ -1,6 +1,9 @@
 """A model reference, the one string every command takes, and what it stands for.
 
 resnet50             a net of the catalog, untrained
+resnet50:imagenet    published weights of it, the best on that data
+resnet50:a1_in1k     those with that tag; `residuum list --weights` shows them
+hub:owner/name       a Classifier on the Hugging Face hub
 runs/my-run          a Run: its final Classifier
 my-classifier        a Classifier directory
 """
@@ -8,32 +11,47 @@ my-classifier        a Classifier directory
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.errors import InputError, nearest
+from residuum.files.download import OnBytes
 from residuum.nets import catalog
+from residuum.nets.skeleton import without_values
 from residuum.run import Run
-from residuum.weights.load import load_weights
+from residuum.weights.entries import PretrainedWeights, find
+from residuum.weights.fetch import fetch, sha256_of
+from residuum.weights.load import Loaded, load_weights
 from residuum.weights.store import digest
 
+HUB = "hub:"
+TAG = re.compile(r"[a-z0-9_]+")  # what a person may write for weights=, where it is no path
 
-def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
+
+def load(
+    reference: str | Path,
+    *,
+    net: nn.Module | None = None,
+    on_bytes: OnBytes = lambda done, total: None,
+) -> Classifier:
     """The Classifier a model reference stands for, on the CPU, in eval mode.
 
     Args:
-        reference: a Run directory, a Classifier directory, or the name of a net (untrained).
+        reference: a Run directory, a Classifier directory, the name of a net (untrained), `NET:TAG` or
+            `hub:OWNER/NAME`.
         net: an instance of your own class, where the directory holds weights of one.
+        on_bytes: called with bytes so far and in total while published weights are fetched.
 
     Raises:
-        InputError: it stands for nothing; the Run is not finished; the directory is damaged.
+        InputError: it stands for nothing; the Run is not finished; the directory is damaged; weights cannot be
+            fetched.
     """
     path, name = Path(reference), str(reference)
     if os.path.isdir(name):  # false, not an error, for what cannot be a path
@@ -43,13 +61,55 @@ def load(reference: str | Path, *, net: nn.Module | None = None) -> Classifier:
     if name in catalog.CATALOG:
         return untrained(name)
     if os.path.exists(name):
-        raise InputError(f"{path}: is a file (expected a Run or Classifier directory). Try: its directory")
+        raise InputError(
+            f"{path}: is a file (expected a Run or Classifier directory). "
+            f"Try: its directory, or residuum weights import {path}"
+        )
+    if name.startswith(HUB):
+        from residuum.deploy import hub
+
+        return Classifier.load(hub.fetch(name))
     net_name, colon, tag = name.partition(":")
     if colon and net_name in catalog.CATALOG:
-        raise InputError(f"model: no weights called {tag!r} are known for {net_name}. Try: {net_name}, untrained")
+        return pretrained(find(net_name, tag), on_bytes=on_bytes)
     raise InputError(
         f"model: {name!r} is neither a directory nor a net. Try: a Run directory, or {nearest(name, catalog.CATALOG)}"
     )
+
+
+def pretrained(entry: PretrainedWeights, *, on_bytes: OnBytes = lambda done, total: None) -> Classifier:
+    """The Classifier of an entry, its file fetched where it is not in the cache.
+
+    Raises:
+        InputError: it cannot be fetched, or does not fit the net.
+    """
+    if entry.is_ours:
+        return Classifier.load(entry.directory)
+    path = fetch(entry, on_bytes=on_bytes)
+    net = catalog.net(entry.net, num_classes=len(entry.class_names))
+    loaded = load_weights(net, path)
+    return Classifier(
+        net=net.eval(),
+        net_name=entry.net,
+        preprocessing=entry.preprocessing,
+        class_names=entry.class_names,
+        card=card_of(entry, loaded, sha256_of(path)),
+    )
+
+
+def card_of(entry: PretrainedWeights, loaded: Loaded, sha256: str) -> dict[str, object]:
+    """Where published weights come from, and what their publisher says of them (shares, not percent)."""
+    shares = {name: value / 100 for name, value in (("top1", entry.top1), ("top5", entry.top5)) if value is not None}
+    return {
+        "weights": entry.reference,
+        "publisher": entry.publisher,
+        "source": entry.url,
+        "file_sha256": sha256,
+        "layout": loaded.layout,
+        "notes": list(loaded.notes),
+        "licence": entry.licence,
+        "published": {**shares, "num_images": entry.num_test_images, "page": entry.page},
+    }
 
 
 def untrained(name: str) -> Classifier:
@@ -78,8 +138,8 @@ def build(
 
     Args:
         name: `resnet50`, `plain56`, ...
-        weights: None for untrained, or the path of a weight file: safetensors, or what `torch.save` wrote of a state
-            dict.
+        weights: None for untrained; the path of a weight file of any format that is read; or a tag of published
+            weights, such as `imagenet` or `a1_in1k`, whose last layer is replaced where `num_classes` differs.
         num_classes: outputs; that of the paper by default.
         in_channels: channels of the image; that of the paper by default.
 
@@ -88,8 +148,32 @@ def build(
     """
     net = catalog.net(name, num_classes=num_classes, in_channels=in_channels)
     if weights is not None:
-        load_weights(net, weights)
+        file = weight_file(name, weights)
+        classes = catalog.entry(name).num_classes if num_classes is None else num_classes
+        load_weights(net, file.path, new_head=file.classes is not None and file.classes != classes)
     return net
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file of weights; of published ones, the number of classes it is for."""
+
+    path: Path
+    classes: int | None = None
+
+
+def weight_file(net_name: str, weights: str | Path) -> WeightFile:
+    """The file that a path, or a tag of published weights of a net, stands for; fetched where it must be.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(weights, Path) or os.path.exists(weights) or not TAG.fullmatch(weights):
+        return WeightFile(Path(weights))
+    entry = find(net_name, weights)
+    if entry.is_ours:
+        return WeightFile(entry.directory / "model.safetensors", len(entry.class_names))
+    return WeightFile(fetch(entry), len(entry.class_names))
 
 
 class NetBuilder(Protocol):
@@ -125,15 +209,21 @@ def import_weights(
 
     Args:
         net_name: the net of the catalog they belong to.
-        weights: a safetensors file, or what `torch.save` wrote of a state dict; nothing in it is executed.
+        weights: a file of any format that is read; nothing in it is executed.
         preprocessing: as they were trained with.
         class_names: by output.
 
     Raises:
         InputError: the file cannot be read, or does not fit the net.
     """
-    net = build(net_name, weights=weights, num_classes=len(class_names), in_channels=preprocessing.channels)
-    card = {"weights": Path(weights).name, "weights_sha256": digest(net.state_dict())}
+    net = catalog.net(net_name, num_classes=len(class_names), in_channels=preprocessing.channels)
+    loaded = load_weights(net, weights)
+    card = {
+        "weights": Path(weights).name,
+        "weights_sha256": digest(net.state_dict()),
+        "layout": loaded.layout,
+        "notes": list(loaded.notes),
+    }
     return Classifier(
         net=net.eval(),
         net_name=net_name,
@@ -167,7 +257,7 @@ def skeleton(reference: str | Path) -> Skeleton:
     name = str(reference)
     if name in catalog.CATALOG and not os.path.isdir(reference):
         entry = catalog.entry(name)
-        with torch.device("meta"):
+        with without_values():
             return Skeleton(entry.build(), entry.input_shape, entry)
     classifier = load(reference)
     preprocessing = classifier.preprocessing

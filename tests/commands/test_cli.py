@@ -94,7 +94,7 @@ def test_evaluate_and_predict_a_run(finished_run: Path, here: Path, capsys: pyte
     assert got["error"] == pytest.approx(result["test"]["error"])
     for name in ("a.png", "숫자.png"):
         Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(here / name)
-    assert main(["predict", str(finished_run), "a.png", "숫자.png", "--json", "--top", "2"]) == 0
+    assert main(["predict", "a.png", "숫자.png", "--model", str(finished_run), "--json", "--top", "2"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["source"] for line in lines] == ["a.png", "숫자.png"]
     assert lines[0]["top"] == lines[1]["top"]
@@ -131,7 +131,7 @@ def test_resume_of_a_finished_run_says_so(finished_run: Path, capsys: pytest.Cap
 
 def test_an_untrained_net_is_named_as_such(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (40, 40)).save(here / "a.png")
-    assert main(["predict", "resnet20", "a.png"]) == 0
+    assert main(["predict", "a.png", "--model", "resnet20"]) == 0
     assert "untrained" in capsys.readouterr().err
 
 
@@ -177,7 +177,7 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
             "Try: confusion.png",
         ),
         "foreign directory for a reproduction": (["reproduce", "degradation", "--out", "used"], "another --out"),
-        "parent of a run": (["predict", str(run.parent), "ok.png"], "is not a Run or Classifier directory"),
+        "parent of a run": (["predict", "ok.png", "--model", str(run.parent)], "is not a Run or Classifier directory"),
         "missing folder": ([*train, "no/such"], "no such folder"),
         "missing data files": ([*train, "cifar10", "--data-dir", "empty"], "holds neither cifar-10-binary.tar.gz"),
         "missing data directory": ([*train, "cifar10", "--data-dir", "nowhere"], "no such directory"),
@@ -199,13 +199,14 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
         "not a run": (["resume", "used"], "is not a Run"),
         "damaged checkpoint": (["resume", "damaged"], "cannot be read as a manifest"),
         "broken run": (["resume", "broken"], "cannot be read as JSON"),
-        "no image": (["predict", str(run), "none.png"], "none.png: no such file"),
-        "empty image": (["predict", str(run), "zero.png"], "zero.png: is empty"),
-        "html image": (["predict", str(run), "page.jpg"], "page.jpg: is not an image"),
-        "folder without images": (["predict", str(run), "empty"], "holds no image files"),
-        "no images given": (["predict", str(run)], "images: none were given"),
-        "file as model": (["predict", "ok.png", "ok.png"], "is a file"),
-        "no such weights": (["predict", "resnet50:imagenet", "ok.png"], "no weights called 'imagenet'"),
+        "no image": (["predict", "none.png", "--model", str(run)], "none.png: no such file"),
+        "empty image": (["predict", "zero.png", "--model", str(run)], "zero.png: is empty"),
+        "html image": (["predict", "page.jpg", "--model", str(run)], "page.jpg: is not an image"),
+        "folder without images": (["predict", "empty", "--model", str(run)], "holds no image files"),
+        "no images given": (["predict", "--model", str(run)], "images: none were given"),
+        "model as image": (["predict", str(run), "ok.png"], "is a model"),
+        "file as model": (["predict", "ok.png", "--model", "ok.png"], "is a file"),
+        "no such weights": (["predict", "ok.png", "--model", "resnet50:nothing"], "no weights called 'nothing'"),
         "classes differ": (["evaluate", str(run), "--data", "fashion-mnist", "--data-dir", "empty"], "no such file"),
         "no such split": (["evaluate", str(run), "--data", "digits", "--views", "10"], "Try: --views 1"),
         "report of nothing": (["report", "empty"], "is not a Run"),
@@ -392,10 +393,10 @@ def test_arguments_that_do_not_parse_exit_with_2(arguments: list[str], capsys: p
 
 OPTIONS = {
     "train": "data data-dir recipe out seed epochs max-steps batch-size learning-rate image-size holdout precision "
-    "compile json quiet device threads workers checkpoint-seconds checkpoint-steps",
+    "trunk-rate freeze-trunk batch-norm compile json quiet device threads workers checkpoint-seconds checkpoint-steps",
     "resume": "json quiet device threads workers checkpoint-seconds checkpoint-steps",
     "evaluate": "data data-dir split views batch-size confusion device json",
-    "predict": "top views device json",
+    "predict": "model top views device json",
     "reproduce": "data data-dir seeds depths budget out json device threads workers",
     "report": "",
     "list": "json",

@@ -6,13 +6,17 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from residuum.commands.options import doubt_of_views, share
 from residuum.errors import InputError
 
+if TYPE_CHECKING:
+    from residuum.classifier import Classifier
+
+IN_THE_PACKAGE = "resnet20:cifar10"
 ViewsName = Literal["1", "10", "multi-scale"]
 
 
@@ -73,7 +77,10 @@ class Evaluate:
         top5 = f", top-5 {share(metrics.top5)}" if metrics.top5 is not None else ""
         views = {"1": "one view each", "10": "ten crops each", "multi-scale": "five scales each"}[self.views]
         print(f"{dataset.name} {name}: {metrics.num_images:,} images, {views}")
-        print(f"top-1 {share(metrics.top1)}{top5}, error {share(metrics.error)}, loss {metrics.loss:.4f}")
+        print(
+            f"top-1 {share(metrics.top1)}{top5}, error {share(metrics.error)}, loss {metrics.loss:.4f}, "
+            f"calibration error {share(metrics.ece)}"
+        )
         rows = [
             [str(one["class"]), f"{one['images']:,}", _share(one["recall"]), _share(one["precision"])]
             for one in per_class
@@ -86,12 +93,12 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Predict:
-    """Name the class of images."""
+    """Name the class of images, offline with a CIFAR-10 net of the package where no model is named."""
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A Run directory, a Classifier directory, or the name of a net (untrained)."""
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE ...")]
     """Image files, or folders of them."""
+    model: str = IN_THE_PACKAGE
+    """A Run directory, a Classifier directory, or NET:TAG; `residuum list --weights` shows them."""
     top: int = 3
     """How many classes to show for each image."""
     views: ViewsName = "1"
@@ -108,7 +115,10 @@ class Predict:
         from residuum.training.prepare import choose_device
 
         if not self.images:
-            raise InputError(f"images: none were given. Try: residuum predict {self.model} photo.jpg")
+            raise InputError("images: none were given. Try: residuum predict photo.jpg")
+        for image in self.images:
+            if any((Path(image) / name).is_file() for name in ("run.json", "classifier.json")):
+                raise InputError(f"{image}: is a model (expected images). Try: residuum predict IMAGE --model {image}")
         unreadable: list[InputError] = []
         classifier = load(self.model).to(choose_device(self.device))
         with ConsoleProgress() as progress:
@@ -123,6 +133,8 @@ class Predict:
             )
             if classifier.card.get("weights") == "untrained":
                 progress.message(f"warning: {self.model} is untrained, its answers mean nothing")
+            elif self.model == IN_THE_PACKAGE:
+                progress.message(card_line(self.model, classifier))
         for prediction in predictions:
             if self.json:
                 print(json.dumps(asdict(prediction)))
@@ -133,6 +145,15 @@ class Predict:
         for error in unreadable:
             print(f"error: {error}", file=sys.stderr)
         return InputError.exit_code if unreadable else 0
+
+
+def card_line(reference: str, classifier: Classifier) -> str:
+    """What a person should know of a model before believing it: what it knows, and how often it is right."""
+    tested = classifier.card["metrics"]["test"]
+    return (
+        f"{reference}, in the package: right on {share(tested['top1'])} of {tested['num_images']:,} test images; knows "
+        f"{', '.join(classifier.class_names)} and nothing else. Try: --model, `residuum list --weights`"
+    )
 
 
 def _share(value: object) -> str:

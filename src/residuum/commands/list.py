@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from residuum.report.numbers import by
 if TYPE_CHECKING:
     from residuum.nets.catalog import Entry
     from residuum.report.page import Table
+    from residuum.weights.entries import PretrainedWeights
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,14 @@ class List:
 
     pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = ""
     """Part of a name, or a shell pattern such as 'preact_*'."""
+    weights: bool = False
+    """Show published weights instead: accuracy, on how many images and which crop, size, licence."""
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
+        if self.weights:
+            return self._weights()
         from residuum.nets.catalog import matching
         from residuum.report.page import Table
         from residuum.report.table import print_table, print_text
@@ -49,6 +55,71 @@ class List:
                 print_text(f"{entry.name}: {entry.note}")
         print_text("residuum summary NET shows what one costs, residuum compare NET NET two side by side")
         return 0
+
+    def _weights(self) -> int:
+        from residuum.report.table import print_table, print_text
+        from residuum.weights.entries import every
+
+        entries = [each for each in every() if fits(each.reference, self.pattern)]
+        if not entries:
+            raise InputError(f"pattern: no weights match {self.pattern!r}. Try: residuum list --weights")
+        if self.json:
+            print(json.dumps([plain_weights(entry) for entry in entries], indent=1))
+            return 0
+        print_table(weights_table(entries), droppable=(7, 5, 2))
+        print_text(
+            "\nAccuracy is the publisher's, of one centre crop; 'here' needs no network. NET:imagenet and NET:cifar10 "
+            "are the best of a net.\n"
+            "residuum weights fetch NET:TAG fetches one, residuum predict IMAGE --model NET:TAG uses it"
+        )
+        return 0
+
+
+def fits(reference: str, pattern: str) -> bool:
+    """Whether `NET:TAG` contains a pattern, or matches it as a shell pattern."""
+    return pattern in reference or any(fnmatch(part, pattern) for part in (reference, reference.partition(":")[0]))
+
+
+def weights_table(entries: Sequence[PretrainedWeights]) -> Table:
+    """One row for each file: reference, accuracy, images and crop it was measured on, size, licence."""
+    from residuum.report.page import Table
+    from residuum.weights.fetch import is_cached
+
+    rows = [
+        [
+            entry.reference,
+            _percent(entry.top1),
+            _percent(entry.top5),
+            f"{entry.num_test_images:,}",
+            f"{entry.preprocessing.crop[0]} of {entry.preprocessing.resize}",
+            f"{entry.mib:.1f}" if entry.mib < 10 else f"{entry.mib:.0f}",
+            "in the package" if entry.is_ours else "here" if is_cached(entry) else "" if entry.url else "by hand",
+            f"{entry.publisher}, {entry.licence}",
+        ]
+        for entry in entries
+    ]
+    columns = ("weights", "top-1 %", "top-5 %", "test images", "crop", "MiB", "", "from, licence")
+    return Table(columns, rows, numeric=(1, 2, 3, 5))
+
+
+def plain_weights(entry: PretrainedWeights) -> dict[str, object]:
+    """An entry as JSON shows it."""
+    from residuum.weights.fetch import is_cached
+
+    plain: dict[str, object] = {name: value for name, value in asdict(entry).items() if name != "preprocessing"}
+    prepared = entry.preprocessing
+    plain["preprocessing"] = {
+        "resize": prepared.resize,
+        "crop": prepared.crop,
+        "mean": prepared.mean,
+        "std": prepared.std,
+        "interpolation": prepared.interpolation,
+    }
+    return {"reference": entry.reference, **plain, "in_cache": is_cached(entry)}
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def heading_of(entry: Entry) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from residuum.data.source import ArrayImages, Images, Pixels
 from residuum.errors import InputError
 
 Views = Literal["1", "10", "multi-scale"]
+Interpolation = Literal["bilinear", "bicubic"]
 SCALES = (224, 256, 384, 480, 640)  # He et al. 2015, section 3.4, for a crop of 224
 STATISTICS_BATCH = 256
 FLAT = 1e-3
@@ -33,10 +34,11 @@ class Preprocessing:
 
     Attributes:
         channels: 3 for colour, 1 for grey.
-        resize: pixels of the shorter side before cropping; bilinear with antialiasing, as PIL does it.
+        resize: pixels of the shorter side before cropping.
         crop: height and width of the crop, in pixels.
         mean, std: one value per channel, of pixels scaled to [0, 1].
         mean_image: `(H, W, C)` float32 to subtract instead of `mean`, where training used a per-pixel mean.
+        interpolation: how images are resized; both with antialiasing, as PIL does it.
     """
 
     channels: int
@@ -45,6 +47,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mean_image: NDArray[np.float32] | None = None
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         per_channel = {"mean": self.mean, "std": self.std}
@@ -53,6 +56,8 @@ class Preprocessing:
             raise InputError(f"preprocessing: needs 1 or 3 channels and as many values of mean and std, got {self}")
         if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
             raise InputError(f"preprocessing: mean must be finite and std above 0, got {self.mean} and {self.std}")
+        if self.interpolation not in get_args(Interpolation):
+            raise InputError(f"preprocessing: interpolation {self.interpolation!r} is not known. Try: bilinear")
         if min(self.crop) < 1 or self.resize < 1:
             raise InputError(f"preprocessing: sizes must be at least 1, got resize {self.resize}, crop {self.crop}")
         if self.mean_image is not None and self.mean_image.shape != (*self.crop, self.channels):
@@ -76,7 +81,7 @@ class Preprocessing:
             return pixels
         shorter = min(height, width)  # the longer side is rounded down, as torchvision does
         size = (shorter_side * width // shorter, shorter_side * height // shorter)
-        resized = to_image(pixels).resize(size, Image.Resampling.BILINEAR)
+        resized = to_image(pixels).resize(size, Image.Resampling[self.interpolation.upper()])
         array: Pixels = np.asarray(resized, dtype=np.uint8)
         return array if array.ndim == 3 else array[:, :, None]
 
