@@ -5,9 +5,9 @@
     python benchmarks/shipped_weights.py runs/resnet20-50k --twin runs/resnet20-45k \\
         --to src/residuum/weights/shipped/resnet20-cifar10 --record results/shipped-resnet20.json
 
-The twin was trained on 45,000 of the same images; the temperature is fitted on the 5,000 it has not seen, and taken over.
-The test split is looked at once, by what is stored (float16), for the figures of the card; fp32 and the probabilities
-before the temperature are evaluated beside it and choose nothing.
+The twin was trained on 45,000 of the same images; the temperature is fitted on the 5,000 it has not seen, and taken
+over. The test split is looked at once, by what is stored (float16), for the figures of the card; fp32 and the
+probabilities before the temperature are evaluated beside it and choose nothing.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ def main() -> None:
         "run": described(run),
         "twin": described(twin),
     }
-    write_file(given.record, dumps(record))
+    text = dumps(record)
+    if run.config.data_dir is not None:  # where it lay on the machine says nothing to others
+        text = text.replace(run.config.data_dir, "DIR")
+    write_file(given.record, text)
     for name, each in record["test"].items():
         print(f"{name}: top-1 {each['top1']:.4f}, loss {each['loss']:.4f}, ECE {each['ece']:.4f}")
 

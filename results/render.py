@@ -82,13 +82,47 @@ def memory_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Measured on {machine(record)}."])
 
 
+def shipped_table(record: dict[str, Any]) -> str:
+    """One net in the package: what is stored, judged on the test split."""
+    stored, before = record["test"]["stored"], record["test"]["stored, temperature 1"]
+    config = record["run"]["config"]
+    reference = f"{config['net']}:{config['data']}"
+    ece = f"{100 * before['ece']:.1f} % before, {100 * stored['ece']:.1f} % after temperature scaling"
+    lines = [
+        f"| `{reference}` | |",
+        "| --- | --- |",
+        f"| test accuracy of what is stored | {100 * stored['top1']:.2f} % of {stored['num_images']:,} images |",
+        f"| expected calibration error | {ece} |",
+        f"| size | {record['bytes'] / 1000:,.0f} kB, float16 |",
+        f"| run | recipe {config['recipe']['name']}, seed {config['seed']}, {machine(record)} |",
+    ]
+    return "\n".join(lines)
+
+
+def finetune_table(record: dict[str, Any]) -> str:
+    """Ants and bees, seed by seed."""
+    lines = ["| seed | val accuracy | seconds of training |", "| --- | ---: | ---: |"]
+    for row in record["rows"]:
+        lines.append(f"| {row['seed']} | {100 * row['val_accuracy']:.2f} % | {row['seconds']:.0f} |")
+    images = record["rows"][0]["val_images"]
+    summary = f"{percent(record['val_accuracy'])} of {images} validation images, by the last iterate"
+    return "\n".join([*lines, "", f"Mean ± std: {summary}. Measured on {machine(record)}."])
+
+
 def machine(record: dict[str, Any]) -> str:
     """Where a record was made."""
     environment = record["environment"]
     return f"{environment['cpu']}, {environment['threads']} threads, torch {environment['packages']['torch']}"
 
 
-TABLES = {"lineage-digits": lineage_table, "cost-peers": peers_table, "cost-memory": memory_table}
+TABLES = {
+    "lineage-digits": lineage_table,
+    "cost-peers": peers_table,
+    "cost-memory": memory_table,
+    "shipped-resnet20": shipped_table,
+    "shipped-digits": shipped_table,
+    "finetune-hymenoptera": finetune_table,
+}
 
 
 def rendered(text: str) -> str:

@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     resnet34_c: NetBuilder
     plain18: NetBuilder
     plain34: NetBuilder
+    resnet8_narrow: NetBuilder
     resnet20: NetBuilder
     resnet32: NetBuilder
     resnet44: NetBuilder

@@ -48,9 +48,7 @@ class Reliability:
         )
 
     def __add__(self, other: Reliability) -> Reliability:
-        return Reliability(
-            self.images + other.images, self.right + other.right, self.confidence + other.confidence
-        )
+        return Reliability(self.images + other.images, self.right + other.right, self.confidence + other.confidence)
 
     @property
     def expected_error(self) -> float:

@@ -61,9 +61,9 @@ class CrashAt(Silent):
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory, digits_data: Dataset) -> Run:
-    """A ResNet-20 that saw a little of the digits, the mean image subtracted."""
+    """A small residual net that saw a little of the digits, the mean image subtracted."""
     changes = {"steps": 30, "batch_size": 64, "normalisation": "pixel"}
-    return train("resnet20", digits_data, changes=changes, out=tmp_path_factory.mktemp("started") / "run")
+    return train("resnet8_narrow", digits_data, changes=changes, out=tmp_path_factory.mktemp("started") / "run")
 
 
 @pytest.fixture
@@ -140,11 +140,11 @@ def test_other_class_names_make_a_new_last_layer(
     assert "new last layer: 10 classes in place of 10 of other names" in listener.told
     assert changed(weights.net.state_dict(), state_at(run, 0)) == {"fc.weight", "fc.bias"}
     torch.manual_seed(4)
-    fresh = catalog.net("resnet20", num_classes=10, in_channels=1).state_dict()
+    fresh = catalog.net("resnet8_narrow", num_classes=10, in_channels=1).state_dict()
     assert torch.equal(state_at(run, 0)["fc.weight"], fresh["fc.weight"])
     final = run.classifier()
     assert final.class_names == OTHER_NAMES
-    assert (final.net_name, run.config.own_net, run.config.recipe["name"]) == ("resnet20", False, "finetune")
+    assert (final.net_name, run.config.own_net, run.config.recipe["name"]) == ("resnet8_narrow", False, "finetune")
     sha256 = started.result["weights_sha256"]  # type: ignore[index]
     assert run.config.start is not None
     assert run.config.start.model_dump() == {
@@ -160,7 +160,7 @@ def test_the_same_classes_keep_the_last_layer(tmp_path: Path, weights: Classifie
     assert changed(weights.net.state_dict(), state_at(run, 0)) == set()
     assert run.config.start is not None
     assert not run.config.start.new_head
-    assert run.config.start.model == "resnet20"
+    assert run.config.start.model == "resnet8_narrow"
 
 
 def test_fewer_classes(tmp_path: Path, weights: Classifier, two: Dataset) -> None:
@@ -185,8 +185,8 @@ def test_the_preprocessing_is_that_of_the_weights(tmp_path: Path, weights: Class
 
 def test_another_image_size_is_said_and_keeps_the_proportion(tmp_path: Path, image_folder: Path) -> None:
     preprocessing = Preprocessing(channels=3, resize=36, crop=(32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
-    net = catalog.net("resnet20", num_classes=3)
-    classifier = Classifier(net=net, net_name="resnet20", preprocessing=preprocessing, class_names=("a", "b", "c"))
+    net = catalog.net("resnet8_narrow", num_classes=3)
+    classifier = Classifier(net=net, net_name="resnet8_narrow", preprocessing=preprocessing, class_names=("a", "b", "c"))
     reference = classifier.save(tmp_path / "classifier")
     listener = Listener()
     changes = {"steps": 1, "batch_size": 4, "image_size": 16}
@@ -218,7 +218,7 @@ def test_a_trunk_rate_is_sgd_by_hand_with_that_rate(tmp_path: Path, weights: Cla
     by_hand = copy.deepcopy(weights.net).eval()  # as batch normalisation that is frozen
     x, y = images_of(weights, digits_data.train, 10**6), torch.from_numpy(digits_data.train.labels)
     velocity = {name: torch.zeros_like(p) for name, p in by_hand.named_parameters()}
-    fitting = finetune_recipe(weights.preprocessing, "resnet20")
+    fitting = finetune_recipe(weights.preprocessing, "resnet8_narrow")
     for step in range(steps):
         chosen = torch.from_numpy(sample_order(len(y), 5, step * 64, 64))
         by_hand.zero_grad()
@@ -355,7 +355,7 @@ def test_a_damaged_mean_image_is_found(tmp_path: Path, weights: Classifier, lett
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path, digits_data: Dataset) -> None:
     with pytest.raises(Crash):
-        train("resnet20", digits_data, changes=SHORT, out=tmp_path / "r", observer=CrashAt(2))
+        train("resnet8_narrow", digits_data, changes=SHORT, out=tmp_path / "r", observer=CrashAt(2))
     path = tmp_path / "r" / "run.json"
     config = json.loads(path.read_text())
     del config["start"], config["preprocessing"], config["recipe"]["trunk_rate"], config["recipe"]["batch_norm"]
@@ -392,7 +392,9 @@ def test_the_recipe_suits_the_images_of_the_weights() -> None:
     assert suited(224).augmentation == ScaleCropFlip(smallest=256, largest=333, colour_std=0.0)
     assert suited(32).augmentation == CropFlip(pad=4)
     assert suited(8, channels=1).augmentation is None, "a digit mirrored is another"
-    assert suited(112).changed({"image_size": 224}).augmentation == suited(224).augmentation
+    enlarged = suited(112).changed({"image_size": 224}).augmentation
+    assert isinstance(enlarged, ScaleCropFlip)
+    assert (enlarged.smallest, enlarged.largest) == (256, pytest.approx(333, abs=1))
     assert suited(224, net="vgg16").learning_rate == pytest.approx(finetune().learning_rate / 10)
 
 
@@ -412,13 +414,13 @@ def test_values_out_of_range_are_refused(changes: dict[str, Any], message: str) 
 def test_what_does_not_go_together_is_refused(
     tmp_path: Path, weights: Classifier, digits_data: Dataset, image_folder: Path
 ) -> None:
-    out, advice = tmp_path / "r", "resnet20 is untrained. Try: a model with weights, such as resnet18:imagenet"
+    out, advice = tmp_path / "r", "resnet8_narrow is untrained. Try: a model with weights, such as resnet18:imagenet"
     with pytest.raises(InputError, match=f"recipe: finetune is for weights, and {advice}"):
-        train("resnet20", digits_data, recipe="finetune", out=out)
+        train("resnet8_narrow", digits_data, recipe="finetune", out=out)
     with pytest.raises(InputError, match=f"trunk_rate: 0 keeps all but the last layer, and {advice}"):
-        train("resnet20", digits_data, changes={"trunk_rate": 0.0}, out=out)
+        train("resnet8_narrow", digits_data, changes={"trunk_rate": 0.0}, out=out)
     with pytest.raises(InputError, match=f"batch_norm: frozen is for weights, and {advice}"):
-        train("resnet20", digits_data, changes={"batch_norm": "frozen"}, out=out)
+        train("resnet8_narrow", digits_data, changes={"batch_norm": "frozen"}, out=out)
     colour = replace(
         weights, preprocessing=Preprocessing(channels=3, resize=8, crop=(8, 8), mean=(0, 0, 0), std=(1, 1, 1))
     )
@@ -431,7 +433,7 @@ def test_what_does_not_go_together_is_refused(
     codes = replace(weights, net_name="lenet5_1998", net=catalog.net("lenet5_1998"))
     with pytest.raises(InputError, match="trunk_rate: lenet5_1998 has no last layer with weights"):
         train(codes, digits_data, changes=SHORT | {"image_size": 32}, out=out)
-    with pytest.raises(InputError, match="does not fit resnet20"):
+    with pytest.raises(InputError, match="does not fit resnet8_narrow"):
         train(replace(weights, net=catalog.net("resnet32", in_channels=1)), digits_data, changes=SHORT, out=out)
     assert not out.exists()
 
@@ -444,5 +446,5 @@ def test_the_command(tmp_path: Path, started: Run, capsys: pytest.CaptureFixture
     assert (recipe["name"], recipe["trunk_rate"], recipe["batch_norm"]) == ("finetune", 0.0, "re-estimated")
     assert main([*asked, "--freeze-trunk", "--trunk-rate", "0.5", "--out", str(tmp_path / "s")]) == 2
     assert "--freeze-trunk and --trunk-rate exclude each other" in capsys.readouterr().err
-    assert main(["train", "resnet20", "--data", "digits", "--recipe", "finetune"]) == 2
+    assert main(["train", "resnet8_narrow", "--data", "digits", "--recipe", "finetune"]) == 2
     assert "recipe: finetune is for weights" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from residuum.commands.options import doubt_of_views, share
+from residuum.commands.options import doubt_of_views, open_model, share
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class Evaluate:
 
     def run(self) -> int:
         from residuum.files.atomic import write_file
-        from residuum.references import load
         from residuum.report.figures import confusion
         from residuum.report.page import Table
         from residuum.report.progress import ConsoleProgress
@@ -57,8 +56,9 @@ class Evaluate:
             raise InputError(
                 f"{self.confusion}: cannot be written (a .png file in an existing directory). Try: confusion.png"
             )
-        classifier = load(self.model).to(choose_device(self.device))
+        device = choose_device(self.device)
         with ConsoleProgress() as progress:
+            classifier = open_model(self.model, progress).to(device)
             dataset = open_data(self.data, self.data_dir, progress, channels=classifier.preprocessing.channels)
             if doubt := doubt_of_views(self.views, classifier.preprocessing.crop):
                 progress.message(doubt)
@@ -110,7 +110,6 @@ class Predict:
 
     def run(self) -> int:
         from residuum.data.folder import printable
-        from residuum.references import load
         from residuum.report.progress import ConsoleProgress
         from residuum.training.prepare import choose_device
 
@@ -120,8 +119,9 @@ class Predict:
             if any((Path(image) / name).is_file() for name in ("run.json", "classifier.json")):
                 raise InputError(f"{image}: is a model (expected images). Try: residuum predict IMAGE --model {image}")
         unreadable: list[InputError] = []
-        classifier = load(self.model).to(choose_device(self.device))
+        device = choose_device(self.device)
         with ConsoleProgress() as progress:
+            classifier = open_model(self.model, progress).to(device)
             if doubt := doubt_of_views(self.views, classifier.preprocessing.crop):
                 progress.message(doubt)
             predictions = classifier.predict(

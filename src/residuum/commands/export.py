@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from residuum.commands.options import open_model, shown_path
+
 
 @dataclass(frozen=True)
 class Export:
@@ -26,11 +28,11 @@ class Export:
     """Print JSON."""
 
     def run(self) -> int:
-        from residuum.commands.options import shown_path
         from residuum.deploy.give import export
-        from residuum.references import load
+        from residuum.report.progress import ConsoleProgress
 
-        classifier = load(self.model)
+        with ConsoleProgress(quiet=self.json) as progress:
+            classifier = open_model(self.model, progress)
         done = export(classifier, self.out, to=self.to, preprocessing="inside" if self.uint8 else "outside")
         if self.json:
             print(

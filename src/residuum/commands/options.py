@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from residuum.classifier import Classifier
+    from residuum.report.progress import ConsoleProgress
     from residuum.training.recipe import Execution
 
 
@@ -49,6 +51,13 @@ def execution(hardware: Hardware, saving: Saving | None = None) -> Execution:
         checkpoint_seconds=saving.checkpoint_seconds,
         checkpoint_steps=saving.checkpoint_steps,
     )
+
+
+def open_model(reference: str, progress: ConsoleProgress) -> Classifier:
+    """The Classifier of a model reference; a download is shown."""
+    from residuum.references import load
+
+    return load(reference, on_bytes=lambda done, total: progress.evaluating(f"download {reference}", done, total or 0))
 
 
 def share(value: float) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from residuum.commands.options import open_model
+
 
 @dataclass(frozen=True)
 class Push:
@@ -24,12 +26,13 @@ class Push:
 
     def run(self) -> int:
         from residuum.deploy.hub import push, repository
-        from residuum.references import load
+        from residuum.report.progress import ConsoleProgress
 
         name = repository(self.name)
-        address = push(
-            load(self.model), name, private=self.private, license=self.license, per_class=_per_class(Path(self.model))
-        )
+        with ConsoleProgress() as progress:
+            classifier = open_model(self.model, progress)
+            per_class = _per_class(Path(self.model))
+            address = push(classifier, name, private=self.private, license=self.license, per_class=per_class)
         print(f'{address}\nresiduum.load("hub:{name}")')
         return 0
 

@@ -33,6 +33,7 @@ HU2018 = "Hu et al. 2018"
 TONG_HE2018 = "Tong He et al. 2018"
 
 RBF_1998 = "340,908 connections, as the paper counts; bitmaps of the digits are ours"
+NARROW = "of no paper: ResNet-20 with one block in each stage and half the channels; digits weights are in the package"
 AS_TAUGHT = "as taught: all maps connected, max pooling, ReLU, linear output; the published net is lenet5_1998"
 AS_SHIPPED = "as libraries ship it, one GPU and no response normalisation; the net of 2012 is alexnet_2012"
 INPUT_227 = "two GPUs as two groups; input 227, where the paper prints 224"
@@ -199,6 +200,7 @@ def _wide(table: str, parameters: str, error: str) -> Published:
     return Published(f"{ZAGORUYKO2016}, {table}", parameters=parameters, error=error)
 
 
+_NARROW = Variant(blocks=(1, 1, 1), widths=(8, 16, 32), stem="cifar", shortcut="pad")
 _18, _34 = (2, 2, 2, 2), (3, 4, 6, 3)
 _101, _152, _200 = (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3)
 _T2 = "Table 1, Table 2 (10-crop top-1, option A)"
@@ -277,6 +279,7 @@ ENTRIES: tuple[Entry, ...] = (
           _imagenet("1.8e9", "27.94", _T2), PLAIN, "resnet18"),
     Entry("plain34", imagenet(*_34, block="basic", shortcut="none"), 21_623_848, 3_644_493_824,
           _imagenet("3.6e9", "28.54", _T2), PLAIN, "resnet34"),
+    Entry("resnet8_narrow", _NARROW, 19_218, 3_170_624, Published("residuum, this project"), NARROW, "resnet20"),
     Entry("resnet20", cifar(20), 269_722, 40_551_040, _cifar("0.27M", "8.75"), twin="plain20"),
     Entry("resnet32", cifar(32), 464_154, 68_862_592, _cifar("0.46M", "7.51"), twin="plain32"),
     Entry("resnet44", cifar(44), 658_586, 97_174_144, _cifar("0.66M", "7.17"), twin="plain44"),

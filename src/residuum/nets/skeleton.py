@@ -14,7 +14,7 @@ FILLING = frozenset({Tensor.uniform_, Tensor.normal_, Tensor.fill_, Tensor.zero_
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out what writes initial values to the meta device, where PyTorch would work out in Python that they fit."""
+    """Leaves out what writes initial values to the meta device, where PyTorch works out in Python that they fit."""
 
     def __torch_function__(
         self,

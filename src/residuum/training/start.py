@@ -77,7 +77,7 @@ def train(
     device = choose_device(execution.device)
     if out is not None:
         Run.require_free(Path(out))
-    origin = find_origin(net)
+    origin = find_origin(net, observer)
     named = origin.net_name if origin else net
     assert isinstance(named, str | nn.Module)
     recipe = _known_recipe(recipe, net_name(named), origin)

@@ -50,7 +50,7 @@ class Origin:
         return None
 
 
-def find_origin(net: str | Path | nn.Module | Classifier) -> Origin | None:
+def find_origin(net: str | Path | nn.Module | Classifier, observer: Observer) -> Origin | None:
     """The weights that the first argument of `train` stands for; None for an untrained net and for a module.
 
     Raises:
@@ -65,7 +65,10 @@ def find_origin(net: str | Path | nn.Module | Classifier) -> Origin | None:
         if not (isinstance(net, Path) or ":" in name or os.sep in name or os.path.exists(name)):
             catalog.entry(name)  # says which name is nearest
         model = str(Path(name).resolve()) if os.path.isdir(name) else name
-        origin = Origin(model, references.load(net))
+        classifier = references.load(
+            net, on_bytes=lambda done, total: observer.evaluating(f"download {name}", done, total or 0)
+        )
+        origin = Origin(model, classifier)
     if origin.net_name not in catalog.CATALOG:
         raise InputError(
             f"net: {origin.net_name} is not of the catalog, so it cannot be built for other classes. "
