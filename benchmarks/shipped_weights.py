@@ -6,7 +6,8 @@
         --to src/residuum/weights/shipped/resnet20-cifar10 --record results/shipped-resnet20.json
 
 The twin was trained on 45,000 of the same images; the temperature is fitted on the 5,000 it has not seen, and taken
-over. The test split is looked at once, by what is stored (float16), for the figures of the card; fp32 and the
+over. Where the data has a validation split of its own, the Run is its own twin; without a twin the temperature stays 1.
+The test split is looked at once, by what is stored (float16), for the figures of the card; fp32 and the
 probabilities before the temperature are evaluated beside it and choose nothing.
 """
 
@@ -34,6 +35,14 @@ LIMITS = {
 KEPT = ("recipe", "seed", "data", "data_fingerprint", "chosen_by", "parameters")
 
 
+def fitted(twin: Run, dataset: residuum.Dataset) -> tuple[float, str]:
+    """The temperature that suits images the twin has not seen, and which these are."""
+    held = with_holdout(dataset, twin.config.recipe["holdout"]).split("val")
+    temperature = twin.classifier().calibrated(held, dataset.class_names).temperature
+    what = "validation images" if dataset.val is not None else "training images that a twin was not trained on"
+    return temperature, f"{len(held):,} {what}"
+
+
 def judged(classifier: Classifier, dataset: residuum.Dataset) -> dict[str, Any]:
     """Metrics on the test split, with the per-class table."""
     metrics = classifier.evaluate(dataset.split("test"), dataset.class_names)
@@ -53,15 +62,15 @@ def described(run: Run) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--twin", type=Path, required=True)
+    parser.add_argument("--twin", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
     given = parser.parse_args()
-    run, twin = Run.open(given.run), Run.open(given.twin)
+    run = Run.open(given.run)
+    twin = Run.open(given.twin) if given.twin is not None else None
     dataset = residuum.open_dataset(run.config.data, data_dir=given.data_dir)
-    held = with_holdout(dataset, twin.config.recipe["holdout"]).split("val")
-    temperature = twin.classifier().calibrated(held, dataset.class_names).temperature
+    temperature, fitted_on = fitted(twin, dataset) if twin is not None else (1.0, "not fitted")
     whole = run.classifier()
     stored_at = given.to
     tensors = whole.net.state_dict()
@@ -70,7 +79,7 @@ def main() -> None:
         "licence": "Apache-2.0",
         "stored_as": "float16",
         "run_weights_sha256": digest(tensors),
-        "temperature_from": f"{len(held):,} training images that a twin, trained on the others, has not seen",
+        "temperature_from": fitted_on,
         "limits": LIMITS[run.config.data],
         "record": given.record.name,
     }
@@ -87,7 +96,8 @@ def main() -> None:
     assert digest(stored.net.state_dict()) == card["weights_sha256"]
     record = {
         "what": f"the run behind {given.to.name}, which is in the package",
-        "command": "python benchmarks/shipped_weights.py " + given.run.name + " --twin " + given.twin.name,
+        "command": f"python benchmarks/shipped_weights.py runs/{given.run.name}"
+        + (f" --twin runs/{given.twin.name}" if given.twin is not None else ""),
         "environment": environment() | {"threads": run.environment.get("threads"), "device": "cpu"},
         "seeds": [run.config.seed],
         "temperature": temperature,
@@ -96,11 +106,12 @@ def main() -> None:
             "stored": judged(stored, dataset),
             "stored, temperature 1": judged(replace(stored, temperature=1.0), dataset),
             "fp32, temperature 1": judged(run.classifier(), dataset),
-            "twin, temperature 1": judged(twin.classifier(), dataset),
         },
         "run": described(run),
-        "twin": described(twin),
     }
+    if twin is not None and twin.path != run.path:
+        record["test"]["twin, temperature 1"] = judged(twin.classifier(), dataset)
+        record["twin"] = described(twin)
     text = dumps(record)
     if run.config.data_dir is not None:  # where it lay on the machine says nothing to others
         text = text.replace(run.config.data_dir, "DIR")
