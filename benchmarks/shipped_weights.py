@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
     given = parser.parse_args()
+    made_in = environment()  # before anything is written
     run = Run.open(given.run)
     twin = Run.open(given.twin) if given.twin is not None else None
     dataset = residuum.open_dataset(run.config.data, data_dir=given.data_dir)
@@ -98,7 +99,7 @@ def main() -> None:
         "what": f"the run behind {given.to.name}, which is in the package",
         "command": f"python benchmarks/shipped_weights.py runs/{given.run.name}"
         + (f" --twin runs/{given.twin.name}" if given.twin is not None else ""),
-        "environment": environment() | {"threads": run.environment.get("threads"), "device": "cpu"},
+        "environment": made_in | {"threads": run.environment.get("threads"), "device": "cpu"},
         "seeds": [run.config.seed],
         "temperature": temperature,
         "bytes": sum(path.stat().st_size for path in stored_at.iterdir()),
