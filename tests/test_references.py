@@ -87,7 +87,7 @@ def test_what_is_nothing_is_refused(name: str) -> None:
 
 
 def test_weights_that_are_not_known_are_said_so() -> None:
-    with pytest.raises(InputError, match=r"weights of resnet50: 'imagnet'.*imagenet1k_v1") as caught:
+    with pytest.raises(InputError, match=r"weights: 'resnet50:imagnet'.*resnet50:imagenet1k_v1") as caught:
         load("resnet50:imagnet")
     assert one_line(str(caught.value)).endswith("Try: imagenet")
     with pytest.raises(InputError, match=r"no weights are known for plain56"):

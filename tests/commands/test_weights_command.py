@@ -80,7 +80,7 @@ def test_a_file_is_imported(theirs: Path, capsys: pytest.CaptureFixture[str]) ->
     ("typed", "said"),
     [
         (["fetch"], "fetch: which weights"),
-        (["fetch", "resnet20:none"], "weights of resnet20: 'none'"),
+        (["fetch", "resnet20:none"], "weights: 'resnet20:none'"),
         (["fetch", "resnet2O:cifar10"], "resnet20"),
         (["fetch", "resnet50_caffe:caffe"], "residuum weights import ResNet-50-model.caffemodel"),
         (["fetch", "resnet20:cifar10", "--net", "resnet20"], "takes no options"),

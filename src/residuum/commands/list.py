@@ -92,7 +92,7 @@ def weights_table(entries: Sequence[PretrainedWeights]) -> Table:
             _percent(entry.top5),
             f"{entry.num_test_images:,}",
             f"{entry.preprocessing.crop[0]} of {entry.preprocessing.resize}",
-            f"{entry.mib:.1f}" if entry.mib < 10 else f"{entry.mib:.0f}",
+            f"{entry.mib:.2g}" if entry.mib < 10 else f"{entry.mib:.0f}",
             "in the package" if entry.is_ours else "here" if is_cached(entry) else "" if entry.url else "by hand",
             f"{entry.publisher}, {entry.licence}",
         ]

@@ -350,5 +350,5 @@ def find(net: str, tag: str) -> PretrainedWeights:
     fitting = [each for each in known if tag in BEST and each.labels == tag]
     if not fitting:
         also = sorted({each.labels for each in known} - {each.tag for each in known})
-        raise unknown(f"weights of {net}", tag, [*also, *(each.tag for each in known)])
+        raise unknown("weights", f"{net}:{tag}", [f"{net}:{each}" for each in (*also, *(own.tag for own in known))])
     return max(fitting, key=lambda each: (bool(each.url), each.top1 or 0.0))
