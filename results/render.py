@@ -87,7 +87,9 @@ def shipped_table(record: dict[str, Any]) -> str:
     stored, before = record["test"]["stored"], record["test"]["stored, temperature 1"]
     config = record["run"]["config"]
     reference = f"{config['net']}:{config['data']}"
-    ece = f"{100 * before['ece']:.1f} % before, {100 * stored['ece']:.1f} % after temperature scaling"
+    ece = f"{100 * stored['ece']:.1f} %"
+    if record["temperature"] != 1:
+        ece = f"{100 * before['ece']:.1f} % before, {ece} after temperature scaling (T = {record['temperature']:.2f})"
     lines = [
         f"| `{reference}` | |",
         "| --- | --- |",

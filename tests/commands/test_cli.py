@@ -206,7 +206,10 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
         "no images given": (["predict", "--model", str(run)], "images: none were given"),
         "model as image": (["predict", str(run), "ok.png"], "is a model"),
         "file as model": (["predict", "ok.png", "--model", "ok.png"], "is a file"),
-        "no such weights": (["predict", "ok.png", "--model", "resnet50:nothing"], "weights: 'resnet50:nothing' is not known (expected one of resnet50:imagenet"),
+        "no such weights": (
+            ["predict", "ok.png", "--model", "resnet50:nothing"],
+            "weights: 'resnet50:nothing' is not known (expected one of resnet50:imagenet",
+        ),
         "classes differ": (["evaluate", str(run), "--data", "fashion-mnist", "--data-dir", "empty"], "no such file"),
         "no such split": (["evaluate", str(run), "--data", "digits", "--views", "10"], "Try: --views 1"),
         "report of nothing": (["report", "empty"], "is not a Run"),

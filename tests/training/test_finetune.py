@@ -186,7 +186,9 @@ def test_the_preprocessing_is_that_of_the_weights(tmp_path: Path, weights: Class
 def test_another_image_size_is_said_and_keeps_the_proportion(tmp_path: Path, image_folder: Path) -> None:
     preprocessing = Preprocessing(channels=3, resize=36, crop=(32, 32), mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2))
     net = catalog.net("resnet8_narrow", num_classes=3)
-    classifier = Classifier(net=net, net_name="resnet8_narrow", preprocessing=preprocessing, class_names=("a", "b", "c"))
+    classifier = Classifier(
+        net=net, net_name="resnet8_narrow", preprocessing=preprocessing, class_names=("a", "b", "c")
+    )
     reference = classifier.save(tmp_path / "classifier")
     listener = Listener()
     changes = {"steps": 1, "batch_size": 4, "image_size": 16}

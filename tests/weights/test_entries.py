@@ -57,7 +57,9 @@ def test_which_weights_are_taken(net: str, tag: str, taken: str) -> None:
 
 
 def test_an_unknown_tag_lists_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"weights: 'resnet34:v9'.*resnet34:imagenet, resnet34:imagenet1k_v1, resnet34:a1_in1k"):
+    with pytest.raises(
+        InputError, match=r"weights: 'resnet34:v9'.*resnet34:imagenet, resnet34:imagenet1k_v1, resnet34:a1_in1k"
+    ):
         find("resnet34", "v9")
     with pytest.raises(InputError, match="cifar10"):
         find("resnet18", "cifar10")

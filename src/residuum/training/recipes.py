@@ -144,8 +144,8 @@ def folder(*, learning_rate: float = 0.05, image_size: int = 224) -> Recipe:
     )
 
 
-def finetune(*, learning_rate: float = 0.02, image_size: int | None = 224, flips: bool = True) -> Recipe:
-    """Weights that somebody trained, taken on to other images: 8 epochs of batch 32, one cycle up to 0.02, bf16.
+def finetune(*, learning_rate: float = 0.005, image_size: int | None = 224, flips: bool = True) -> Recipe:
+    """Weights that somebody trained, taken on to other images: 8 epochs of batch 32, one cycle up to 0.005, bf16.
 
     The last layer is new and learns at the full rate, all others at a tenth of it, since they know most already; batch
     normalisation keeps its statistics, which small batches estimate badly. Photographs vary mildly in scale, up to 1.3
@@ -203,7 +203,7 @@ def recipe(name: str, net_name: str = "") -> Recipe:
     if name == "folder":
         return folder(learning_rate=_rate(0.05, net_name))
     if name == "finetune":
-        return finetune(learning_rate=_rate(0.02, net_name))
+        return finetune(learning_rate=_rate(0.005, net_name))
     return RECIPES[name]()
 
 
@@ -222,6 +222,6 @@ def finetune_recipe(preprocessing: Preprocessing, net_name: str) -> Recipe:
     """The recipe `finetune` for weights with this preprocessing: at the size of their images, greys not mirrored."""
     height, width = preprocessing.crop
     fitting = finetune(
-        learning_rate=_rate(0.02, net_name), image_size=min(height, width), flips=preprocessing.channels == 3
+        learning_rate=_rate(0.005, net_name), image_size=min(height, width), flips=preprocessing.channels == 3
     )
     return fitting if height == width else replace(fitting, image_size=None)
