@@ -1,19 +1,21 @@
 """The weights in the package: made of two finished Runs, judged as they are stored, and written down.
 
-    residuum train resnet20 --data cifar10 --recipe cifar --out runs/resnet20-50k
-    residuum train resnet20 --data cifar10 --recipe cifar --holdout 0.1 --out runs/resnet20-45k
+    residuum train resnet20 --data cifar10 --recipe cifar --epochs 70 --out runs/resnet20-50k
+    residuum train resnet20 --data cifar10 --recipe cifar --epochs 70 --holdout 0.1 --out runs/resnet20-45k
     python benchmarks/shipped_weights.py runs/resnet20-50k --twin runs/resnet20-45k \\
         --to src/residuum/weights/shipped/resnet20-cifar10 --record results/shipped-resnet20.json
 
 The twin was trained on 45,000 of the same images; the temperature is fitted on the 5,000 it has not seen, and taken
 over. Where the data has a validation split of its own, the Run is its own twin; without a twin the temperature stays 1.
 The test split is looked at once, by what is stored (float16), for the figures of the card; fp32 and the
-probabilities before the temperature are evaluated beside it and choose nothing.
+probabilities before the temperature are evaluated beside it and choose nothing. Where an earlier attempt was judged on
+that split before this one was decided upon, `--earlier RECORD` keeps its figure in the new record.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,15 +61,28 @@ def described(run: Run) -> dict[str, Any]:
     }
 
 
+def attempt(record: dict[str, Any]) -> dict[str, Any]:
+    """What a record of an earlier attempt says in one line."""
+    config, stored = record["run"]["config"], record["test"]["stored"]
+    return {
+        "epochs": config["recipe"]["epochs"],
+        "seed": config["seed"],
+        "top1": stored["top1"],
+        "commit": record["environment"]["commit"],
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--twin", type=Path)
+    parser.add_argument("--earlier", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--record", type=Path, required=True)
     given = parser.parse_args()
     made_in = environment()  # before anything is written
+    earlier = [attempt(json.loads(given.earlier.read_text()))] if given.earlier is not None else []
     run = Run.open(given.run)
     twin = Run.open(given.twin) if given.twin is not None else None
     dataset = residuum.open_dataset(run.config.data, data_dir=given.data_dir)
@@ -101,6 +116,7 @@ def main() -> None:
         + (f" --twin runs/{given.twin.name}" if given.twin is not None else ""),
         "environment": made_in | {"threads": run.environment.get("threads"), "device": "cpu"},
         "seeds": [run.config.seed],
+        "earlier_attempts": earlier,
         "temperature": temperature,
         "bytes": sum(path.stat().st_size for path in stored_at.iterdir()),
         "test": {

@@ -96,8 +96,13 @@ def shipped_table(record: dict[str, Any]) -> str:
         f"| test accuracy of what is stored | {100 * stored['top1']:.2f} % of {stored['num_images']:,} images |",
         f"| expected calibration error | {ece} |",
         f"| size | {record['bytes'] / 1000:,.0f} kB, float16 |",
-        f"| run | recipe {config['recipe']['name']}, seed {config['seed']}, {machine(record)} |",
+        f"| run | recipe {config['recipe']['name']}, {config['recipe']['epochs']:g} epochs, seed {config['seed']}, "
+        f"{machine(record)} |",
     ]
+    for attempt in record.get("earlier_attempts", []):
+        lines.append(
+            f"| an attempt before it | {attempt['epochs']:g} epochs, seed {attempt['seed']}: {100 * attempt['top1']:.2f} % |"
+        )
     return "\n".join(lines)
 
 
