@@ -100,9 +100,8 @@ def shipped_table(record: dict[str, Any]) -> str:
         f"{machine(record)} |",
     ]
     for attempt in record.get("earlier_attempts", []):
-        lines.append(
-            f"| an attempt before it | {attempt['epochs']:g} epochs, seed {attempt['seed']}: {100 * attempt['top1']:.2f} % |"
-        )
+        what = f"{attempt['epochs']:g} epochs, seed {attempt['seed']}"
+        lines.append(f"| an attempt before it | {what}: {100 * attempt['top1']:.2f} % |")
     return "\n".join(lines)
 
 

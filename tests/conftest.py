@@ -1,4 +1,4 @@
-"""What all tests share: where the optional material lies, a tiny net, a small data set, one image folder."""
+"""What all tests share: where the optional material lies, torchvision, a tiny net, small data, one image folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TINY = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="pad")
 
 @pytest.fixture(scope="session", autouse=True)
 def _two_threads() -> None:
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,26 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip(f"{path}/data is not here (set RESIDUUM_SHARED)")
     return path / "data"
+
+
+@pytest.fixture(scope="session")
+def torchvision_models():  # type: ignore[no-untyped-def]
+    """torchvision.models; beside a CPU build of torch its operators' fake kernels must be left out."""
+    original = torch.library.register_fake
+
+    def without_torchvision(op, *args, **kwargs):  # type: ignore[no-untyped-def]
+        if isinstance(op, str) and op.startswith("torchvision::"):
+            return lambda function: function
+        return original(op, *args, **kwargs)
+
+    torch.library.register_fake = without_torchvision
+    try:
+        import torchvision.models as models
+    except (ImportError, RuntimeError, AttributeError) as error:
+        pytest.skip(f"torchvision cannot be imported: {error}")
+    finally:
+        torch.library.register_fake = original
+    return models
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,14 @@ def test_nothing_to_fit_is_refused() -> None:
         fit_temperature(torch.full((2, 3), math.nan), torch.zeros(2, dtype=torch.int64))
 
 
+@pytest.mark.parametrize(("labels", "right"), [([0, 1, 1], 3), ([1, 0, 0], 0)])
+def test_no_temperature_is_made_up_where_none_is_best(labels: list[int], right: int) -> None:
+    """All right: the lower the better, so that certainty would be learned from a handful of images; all wrong: 20."""
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [0.0, 3.0]])
+    with pytest.raises(InputError, match=rf"is best, with {right} of 3 answers right. Try: more images"):
+        fit_temperature(logits, torch.tensor(labels))
+
+
 @pytest.fixture
 def classifier(digits_data: Dataset, tmp_path: Path) -> Classifier:
     run = residuum.train("lenet5", digits_data, changes={"epochs": 4, "learning_rate": 0.02}, out=tmp_path / "run")
@@ -75,6 +83,15 @@ def test_a_calibrated_classifier_answers_the_same_with_better_probabilities(
     before, after = classifier.evaluate(val), calibrated.evaluate(val)
     assert (before.confusion == after.confusion).all()
     assert after.loss <= before.loss + 1e-9
+    told = calibrated.card["calibration"]
+    first = replace(classifier, temperature=3.0).evaluate(val)
+    assert (told["split"], told["num_images"], told["temperature_before"]) == ("val", 200, 3.0)
+    for name, metrics in (("_before", first), ("", after)):
+        assert told[f"loss{name}"] == pytest.approx(metrics.loss, rel=1e-5)
+        assert told[f"ece{name}"] == pytest.approx(metrics.ece, rel=1e-5)
+    assert calibrated.card["temperature_from"] == "200 images of the val split"
+    assert set(calibrated.card["metrics"]["test"]) == {"num_images", "top1", "top5", "error"}
+    assert "ece" in classifier.card["metrics"]["test"], "the one before keeps its card"
     calibrated.save(tmp_path / "saved")
     loaded = Classifier.load(tmp_path / "saved")
     assert loaded.temperature == calibrated.temperature != 1

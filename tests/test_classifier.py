@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from dataclasses import replace
@@ -223,6 +224,24 @@ def test_weights_of_another_net_do_not_fit(tmp_path: Path, colour: Classifier) -
             Classifier.load(changed_document(source, tmp_path / str(number), **changes))
 
 
+def test_what_no_net_can_have_is_damaged_and_named(tmp_path: Path, colour: Classifier) -> None:
+    source = colour.save(tmp_path / "c")
+    preprocessing = json.loads(read_directory(source)["classifier.json"])["preprocessing"]
+    for number, changes in enumerate(
+        ({"class_names": []}, {"preprocessing": preprocessing | {"channels": 10**30}}, {"temperature": 0})
+    ):
+        with pytest.raises(DamagedError, match=rf"odd{number}: is not a Classifier directory"):
+            Classifier.load(changed_document(source, tmp_path / f"odd{number}", **changes))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, colour: Classifier) -> None:
+    net = copy.deepcopy(colour.net)
+    net.get_parameter("fc.bias").data[1] = float("nan")
+    path = replace(colour, net=net).save(tmp_path / "c")
+    with pytest.raises(InputError, match=r"c: its weights do not fit resnet20 \(1 not finite: fc\.bias\). Try: "):
+        Classifier.load(path)
+
+
 def test_every_kind_of_image_gives_the_same_answer(tmp_path: Path, colour: Classifier) -> None:
     pixels = picture()
     path = tmp_path / "photos" / "a.png"
@@ -413,5 +432,17 @@ def test_unknown_classes_and_other_channels_are_refused(
     split = digits_data.split("val")
     with pytest.raises(InputError, match=r"does not know: owl"):
         digits_classifier.evaluate(split, (*digits_data.class_names[:9], "owl"))
-    with pytest.raises(InputError, match=r"1 channels \(expected 3\)"):
-        colour.evaluate(split)
+    for use in (colour.evaluate, colour.calibrated):
+        with pytest.raises(InputError, match=r"1 channels \(expected 3\)"):
+            use(split)
+
+
+def test_two_classes_of_one_name_are_refused_only_where_they_are_meant(
+    digits_classifier: Classifier, digits_data: Dataset
+) -> None:
+    twins = replace(digits_classifier, class_names=(*digits_data.class_names[:8], "twin", "twin"))
+    split = digits_data.split("val")
+    few = split.subset(np.flatnonzero(split.labels < 2))
+    assert twins.evaluate(few, ("0", "1")).num_images == len(few)
+    with pytest.raises(InputError, match=r"its class twin cannot be matched by name.*Try: "):
+        twins.evaluate(few, ("0", "twin"))

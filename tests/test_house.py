@@ -28,6 +28,7 @@ FLOORS = {
     "run": 3,
     "deploy": 4,
     "references": 5,
+    "inspection": 6,
     "training": 6,
     "experiments": 7,
     "serve": 7,

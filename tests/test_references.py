@@ -89,7 +89,7 @@ def test_what_is_nothing_is_refused(name: str) -> None:
 def test_weights_that_are_not_known_are_said_so() -> None:
     with pytest.raises(InputError, match=r"weights: 'resnet50:imagnet'.*resnet50:imagenet1k_v1") as caught:
         load("resnet50:imagnet")
-    assert one_line(str(caught.value)).endswith("Try: imagenet")
+    assert one_line(str(caught.value)).endswith("Try: resnet50:imagenet")
     with pytest.raises(InputError, match=r"no weights are known for plain56"):
         load("plain56:cifar10")
     with pytest.raises(InputError, match="neither"):
@@ -127,9 +127,28 @@ def test_a_tag_is_a_classifier_with_everything(tag: str, tmp_path: Path, monkeyp
     assert load(tmp_path / "c").predict(image) == found.predict(image)
     net = build("resnet20", weights=tag)
     assert torch.equal(net.state_dict()["fc.weight"], found.net.state_dict()["fc.weight"])
-    other = build("resnet20", weights=tag, num_classes=3)
+    with pytest.warns(UserWarning, match="last layer is new, 3 classes in place of 10"):
+        other = build("resnet20", weights=tag, num_classes=3)
     assert other.state_dict()["fc.weight"].shape == (3, 64)
     assert torch.equal(other.state_dict()["conv1.weight"], found.net.state_dict()["conv1.weight"])
+
+
+def test_a_folder_named_like_a_tag_hides_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Path("cifar10").mkdir()
+    net = build("resnet20", weights="cifar10")
+    assert torch.equal(net.state_dict()["fc.weight"], load("resnet20:cifar10").net.state_dict()["fc.weight"])
+
+
+def test_the_skeleton_of_published_weights_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published(tmp_path, monkeypatch)
+    found = skeleton("resnet20:cifar10")
+    assert found.input_shape == (3, 32, 32)
+    assert {each.device.type for each in found.net.parameters()} == {"meta"}
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(InputError, match="weights: 'resnet20:none'"):
+        skeleton("resnet20:none")
 
 
 def test_a_classifier_and_a_finished_run_are_loaded(tmp_path: Path, classifier: Classifier) -> None:

@@ -19,6 +19,7 @@ from residuum.errors import InputError
 
 BINS = 15
 LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 0.05, 20.0
+AT_BOUND = 1.001  # a fit this near to the least or greatest has found neither
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,51 @@ class Reliability:
         return float(np.abs(self.right - self.confidence).sum() / self.images.sum())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A temperature, and what it mends on the images it was fitted on.
+
+    Attributes:
+        num_images: how many these are.
+        temperature_before, temperature: what logits were divided by, and are now.
+        loss_before, loss: mean cross-entropy, in nats.
+        ece_before, ece: expected calibration error, in 15 bins.
+    """
+
+    num_images: int
+    temperature_before: float
+    temperature: float
+    loss_before: float
+    loss: float
+    ece_before: float
+    ece: float
+
+
+def calibrate(logits: Tensor, labels: Tensor, *, temperature: float = 1.0) -> Calibration:
+    """Fit a temperature and say what it mends.
+
+    Args:
+        logits: `(N, K)` of images that the net was not trained on.
+        labels: `(N,)` their classes.
+        temperature: the one so far.
+
+    Raises:
+        InputError: as `fit_temperature`.
+    """
+    fitted = fit_temperature(logits, labels)
+    loss_before, ece_before = _judged(logits, labels, temperature)
+    loss, ece = _judged(logits, labels, fitted)
+    return Calibration(
+        num_images=len(labels),
+        temperature_before=temperature,
+        temperature=fitted,
+        loss_before=loss_before,
+        loss=loss,
+        ece_before=ece_before,
+        ece=ece,
+    )
+
+
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature T for which softmax(logits / T) has the least cross-entropy.
 
@@ -64,7 +110,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         labels: `(N,)` their classes.
 
     Raises:
-        InputError: there is no image, or a logit is not finite.
+        InputError: there is no image, a logit is not finite, or no temperature is best: where every answer is right
+            each lower one is better, and where the answers are no better than chance each higher one.
     """
     if not len(labels) or not logits.isfinite().all():
         raise InputError("temperature: needs finite answers to at least one image. Try: a validation split")
@@ -74,4 +121,17 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return float(functional.cross_entropy(scores / math.exp(log_temperature), truth))
 
     bounds = (math.log(LEAST_TEMPERATURE), math.log(GREATEST_TEMPERATURE))
-    return math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
+    found = math.exp(float(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
+    if not LEAST_TEMPERATURE * AT_BOUND < found < GREATEST_TEMPERATURE / AT_BOUND:
+        right = int((scores.argmax(dim=1) == truth).sum())
+        raise InputError(
+            f"temperature: none from {LEAST_TEMPERATURE:g} to {GREATEST_TEMPERATURE:g} is best, with {right:,} of "
+            f"{len(truth):,} answers right. Try: more images, or those of a split it was not trained on"
+        )
+    return found
+
+
+def _judged(logits: Tensor, labels: Tensor, temperature: float) -> tuple[float, float]:
+    """Mean cross-entropy and expected calibration error at a temperature."""
+    answers = functional.log_softmax(logits.double() / temperature, dim=1)
+    return float(functional.nll_loss(answers, labels)), Reliability.of(answers, labels).expected_error

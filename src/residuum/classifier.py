@@ -13,8 +13,8 @@ Loading executes nothing: JSON and safetensors hold values only, and the net is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from residuum.calibration import fit_temperature
+from residuum.calibration import calibrate
 from residuum.data.decode import SUFFIXES, decode, decode_image, to_image, to_pixels
 from residuum.data.preprocess import Interpolation, Preprocessing, Views
 from residuum.data.source import Labels, Pixels, Split
@@ -32,6 +32,8 @@ from residuum.errors import DamagedError, InputError
 from residuum.evaluation import Metrics, OnImages, collect, evaluate, mean_probabilities
 from residuum.files.atomic import MANIFEST, read_directory, write_directory
 from residuum.nets import catalog
+from residuum.nets.skeleton import without_values
+from residuum.weights.load import mismatches
 from residuum.weights.store import from_bytes, halved, to_bytes
 
 FORMAT = 1
@@ -55,7 +57,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: int
     net: str
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = Field(min_length=1)
     preprocessing: _Preprocessing
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     card: dict[str, Any]
@@ -201,13 +203,7 @@ class Classifier:
             InputError: the split has classes that this Classifier does not know, or images of other channels, or an
                 image cannot be read.
         """
-        if class_names is not None:
-            split = replace(split, labels=self._own_labels(split.labels, class_names))
-        if split.images.channels != self.preprocessing.channels:
-            raise InputError(
-                f"data: its images have {split.images.channels} channels (expected {self.preprocessing.channels}). "
-                "Try: the data this Classifier was trained on"
-            )
+        split = self._own_split(split, class_names)
         return evaluate(
             self.scores,
             split,
@@ -219,27 +215,64 @@ class Classifier:
             on_images=on_images,
         )
 
-    def calibrated(self, split: Split, class_names: Sequence[str] | None = None) -> Classifier:
+    def calibrated(
+        self,
+        split: Split,
+        class_names: Sequence[str] | None = None,
+        *,
+        on_images: OnImages = lambda done, total: None,
+    ) -> Classifier:
         """This Classifier with the temperature at which its probabilities suit a split best (Guo et al. 2017).
+
+        Its card says what was fitted on which split (`calibration`), and keeps no loss or calibration error of before.
 
         Args:
             split: images that the net was not trained on, and that it is not judged by afterwards.
-            class_names: what the split's labels mean, as in `evaluate`.
+            class_names, on_images: as in `evaluate`.
 
         Raises:
-            InputError: as `evaluate`.
+            InputError: as `evaluate`; or no temperature is best, as where every answer is right.
+        """
+        split = self._own_split(split, class_names)
+        logits, labels = collect(self.logits, split, self.preprocessing, device=self.device, on_images=on_images)
+        found = calibrate(logits, labels, temperature=self.temperature)
+        card = self.card | {
+            "temperature_from": f"{len(split):,} images of the {split.name} split",
+            "calibration": {"split": split.name, **asdict(found)},
+        }
+        if isinstance(metrics := self.card.get("metrics"), dict):
+            card["metrics"] = {name: _without_probabilities(each) for name, each in metrics.items()}
+        return replace(self, temperature=found.temperature, card=card)
+
+    def _own_split(self, split: Split, class_names: Sequence[str] | None) -> Split:
+        """A split with labels by this Classifier's classes.
+
+        Raises:
+            InputError: it has classes that this Classifier does not know, or images of other channels.
         """
         if class_names is not None:
-            split = replace(split, labels=self._own_labels(split.labels, class_names))
-        logits, labels = collect(self.logits, split, self.preprocessing, device=self.device)
-        return replace(self, temperature=fit_temperature(logits, labels))
+            split = replace(split, labels=self.own_labels(split.labels, class_names))
+        if split.images.channels != self.preprocessing.channels:
+            raise InputError(
+                f"data: its images have {split.images.channels} channels (expected {self.preprocessing.channels}). "
+                "Try: the data this Classifier was trained on"
+            )
+        return split
 
-    def _own_labels(self, labels: Labels, class_names: Sequence[str]) -> Labels:
-        """Labels by `class_names` as labels by this Classifier's classes."""
+    def own_labels(self, labels: Labels, class_names: Sequence[str]) -> Labels:
+        """Labels by `class_names` as labels by this Classifier's classes, matched by name.
+
+        Raises:
+            InputError: it does not know one of them.
+        """
         if tuple(class_names) == self.class_names:
             return labels
-        if len(set(self.class_names)) < len(self.class_names):
-            raise InputError("data: its classes cannot be matched by name, since this Classifier has two of one name")
+        twice = sorted(name for name in set(class_names) if self.class_names.count(name) > 1)
+        if twice:
+            raise InputError(
+                f"data: its class {twice[0]} cannot be matched by name, since this Classifier has two of that name. "
+                "Try: data with the same classes in the same order"
+            )
         unknown = sorted(set(class_names) - set(self.class_names))
         if unknown:
             raise InputError(
@@ -304,27 +337,31 @@ class Classifier:
         if not any((path / name).exists() for name in (MANIFEST, "classifier.json", "model.safetensors")):
             raise InputError(f"{path}: is not a Run or Classifier directory. Try: the --out of a training")
         files = read_directory(path)
+        _require_known_format(files.get("classifier.json", b""), path)
         try:
-            _require_known_format(files["classifier.json"], path)
             document = _Document.model_validate_json(files["classifier.json"])
             state = from_bytes(files["model.safetensors"], str(path / "model.safetensors"))
-            mean_image = None
-            if document.preprocessing.mean_image:
-                mean_image = from_bytes(files["preprocessing.safetensors"], str(path))["mean_image"].numpy()
-        except (KeyError, ValidationError) as error:
+            preprocessing = _preprocessing(document, files, path)
+        except DamagedError:
+            raise
+        except (KeyError, TypeError, ValidationError, InputError) as error:
             reason = str(error).splitlines()[0]
             raise DamagedError(f"{path}: is not a Classifier directory ({reason}). Try: another copy") from error
-        values = document.preprocessing.model_dump() | {"mean_image": mean_image}
-        built = net if net is not None else _build(document, path)
-        try:
-            built.load_state_dict(state, strict=True)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"{path}: its weights do not fit {document.net} ({reason})") from error
+        if net is not None:
+            _require_fit(state, net.state_dict(), document.net, str(path))
+            net.load_state_dict(state, strict=False)
+        elif document.net in catalog.CATALOG:
+            classes, channels = len(document.class_names), preprocessing.channels
+            net = net_with(state, document.net, num_classes=classes, in_channels=channels, source=str(path))
+        else:
+            raise InputError(
+                f"{path}: holds weights of {document.net}, which is not in the catalog. "
+                f"Try: Classifier.load({str(path)!r}, net=...) with an instance of that class"
+            )
         return cls(
-            net=built.eval(),
+            net=net.eval(),
             net_name=document.net,
-            preprocessing=Preprocessing(**values),
+            preprocessing=preprocessing,
             class_names=document.class_names,
             temperature=document.temperature,
             card=document.card,
@@ -341,13 +378,38 @@ def _require_known_format(content: bytes, path: Path) -> None:
         raise InputError(f"{path}: has format {written} (this program reads up to {FORMAT}). Try: a newer residuum")
 
 
-def _build(document: _Document, path: Path) -> nn.Module:
-    if document.net not in catalog.CATALOG:
-        raise InputError(
-            f"{path}: holds weights of {document.net}, which is not in the catalog. "
-            f"Try: Classifier.load({str(path)!r}, net=...) with an instance of that class"
-        )
-    return catalog.net(document.net, num_classes=len(document.class_names), in_channels=document.preprocessing.channels)
+def _preprocessing(document: _Document, files: Mapping[str, bytes], path: Path) -> Preprocessing:
+    """The preprocessing of a document, with its mean image where it has one."""
+    mean_image = None
+    if document.preprocessing.mean_image:
+        mean_image = from_bytes(files["preprocessing.safetensors"], str(path))["mean_image"].numpy()
+    return Preprocessing(**document.preprocessing.model_dump() | {"mean_image": mean_image})
+
+
+def _without_probabilities(metrics: Mapping[str, object]) -> dict[str, object]:
+    """Metrics that a temperature does not change."""
+    return {name: value for name, value in metrics.items() if name not in ("loss", "ece")}
+
+
+def net_with(
+    state: Mapping[str, Tensor], net_name: str, *, num_classes: int, in_channels: int, source: str
+) -> nn.Module:
+    """A net of the catalog with these weights; they are compared with it before memory is taken for it.
+
+    Raises:
+        InputError: they do not fit; the message begins with `source`.
+    """
+    with without_values():
+        expected = catalog.net(net_name, num_classes=num_classes, in_channels=in_channels).state_dict()
+    _require_fit(state, expected, net_name, source)
+    net = catalog.net(net_name, num_classes=num_classes, in_channels=in_channels)
+    net.load_state_dict(state, strict=False)  # counters of batch normalisation may be missing
+    return net.eval()
+
+
+def _require_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], net_name: str, source: str) -> None:
+    if problems := mismatches(state, expected):
+        raise InputError(f"{source}: its weights do not fit {net_name} ({'; '.join(problems)}). Try: another copy")
 
 
 def expand(images: ImageLike | Iterable[ImageLike]) -> Sequence[ImageLike]:

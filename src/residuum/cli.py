@@ -14,10 +14,12 @@ from typing import Annotated, Protocol
 import tyro
 
 from residuum import __version__
+from residuum.commands.calibrate import Calibrate
 from residuum.commands.compare import Compare
 from residuum.commands.conv import Conv
 from residuum.commands.evaluate import Evaluate, Predict
 from residuum.commands.export import Export
+from residuum.commands.inspect import Inspect
 from residuum.commands.list import List
 from residuum.commands.push import Push
 from residuum.commands.reproduce import Report, Reproduce
@@ -40,6 +42,8 @@ NAMES = (
     "resume",
     "evaluate",
     "predict",
+    "calibrate",
+    "inspect",
     "export",
     "push",
     "weights",
@@ -63,6 +67,8 @@ Commands = (
     | Annotated[Resume, tyro.conf.subcommand("resume")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
+    | Annotated[Calibrate, tyro.conf.subcommand("calibrate")]
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Push, tyro.conf.subcommand("push")]
     | Annotated[Weights, tyro.conf.subcommand("weights")]

@@ -163,7 +163,13 @@ def evaluate(
 
 @torch.no_grad()
 def collect(
-    logits: Logits, split: Split, preprocessing: Preprocessing, *, batch_size: int = 256, device: torch.device
+    logits: Logits,
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int = 256,
+    device: torch.device,
+    on_images: OnImages = lambda done, total: None,
 ) -> tuple[Tensor, Tensor]:
     """Logits `(N, K)` and labels `(N,)` of a whole split, in one view each, on the CPU."""
     answers, truth = [], []
@@ -171,6 +177,7 @@ def collect(
         for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
             answers.append(logits(images).float().cpu())
             truth.append(labels.cpu())
+            on_images(sum(map(len, truth)), len(split))
     return torch.cat(answers), torch.cat(truth)
 
 

@@ -6,12 +6,14 @@ resnet50:a1_in1k     those with that tag; `residuum list --weights` shows them
 hub:owner/name       a Classifier on the Hugging Face hub
 runs/my-run          a Run: its final Classifier
 my-classifier        a Classifier directory
+mine.safetensors     a Classifier in a file that `export` wrote
 """
 
 from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ from residuum.run import Run
 from residuum.weights.entries import PretrainedWeights, find
 from residuum.weights.fetch import fetch, sha256_of
 from residuum.weights.load import Loaded, load_weights
-from residuum.weights.store import digest
+from residuum.weights.store import digest, matches
 
 HUB = "hub:"
 TAG = re.compile(r"[a-z0-9_]+")  # what a person may write for weights=, where it is no path
@@ -44,9 +46,9 @@ def load(
     """The Classifier a model reference stands for, on the CPU, in eval mode.
 
     Args:
-        reference: a Run directory, a Classifier directory, the name of a net (untrained), `NET:TAG` or
-            `hub:OWNER/NAME`.
-        net: an instance of your own class, where the directory holds weights of one.
+        reference: a Run directory, a Classifier directory, a safetensors file that `export` wrote, the name of a net
+            (untrained), `NET:TAG` or `hub:OWNER/NAME`.
+        net: an instance of your own class, where the Classifier holds weights of one.
         on_bytes: called with bytes so far and in total while published weights are fetched.
 
     Raises:
@@ -61,6 +63,10 @@ def load(
     if name in catalog.CATALOG:
         return untrained(name)
     if os.path.exists(name):
+        if _is_safetensors(path):
+            from residuum.deploy.give import read_classifier
+
+            return read_classifier(path)
         raise InputError(
             f"{path}: is a file (expected a Run or Classifier directory). "
             f"Try: its directory, or residuum weights import {path}"
@@ -68,13 +74,36 @@ def load(
     if name.startswith(HUB):
         from residuum.deploy import hub
 
-        return Classifier.load(hub.fetch(name))
-    net_name, colon, tag = name.partition(":")
-    if colon and net_name in catalog.CATALOG:
-        return pretrained(find(net_name, tag), on_bytes=on_bytes)
+        return Classifier.load(hub.fetch(name), net=net)
+    entry = weights_of(name)
+    if entry is not None:
+        return pretrained(entry, on_bytes=on_bytes)
     raise InputError(
         f"model: {name!r} is neither a directory nor a net. Try: a Run directory, or {nearest(name, catalog.CATALOG)}"
     )
+
+
+def weights_of(reference: str | Path) -> PretrainedWeights | None:
+    """The published weights that a model reference stands for; None where it is not `NET:TAG`.
+
+    Raises:
+        InputError: that net has no such weights.
+    """
+    net_name, colon, tag = str(reference).partition(":")
+    if not colon or net_name not in catalog.CATALOG or os.path.exists(reference):
+        return None
+    return find(net_name, tag)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as one; one that cannot be read does not."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            return matches(stream.read(16))
+    except OSError:
+        return False
 
 
 def pretrained(entry: PretrainedWeights, *, on_bytes: OnBytes = lambda done, total: None) -> Classifier:
@@ -93,7 +122,7 @@ def pretrained(entry: PretrainedWeights, *, on_bytes: OnBytes = lambda done, tot
         net_name=entry.net,
         preprocessing=entry.preprocessing,
         class_names=entry.class_names,
-        card=card_of(entry, loaded, sha256_of(path)),
+        card=card_of(entry, loaded, sha256_of(entry)),
     )
 
 
@@ -150,7 +179,12 @@ def build(
     if weights is not None:
         file = weight_file(name, weights)
         classes = catalog.entry(name).num_classes if num_classes is None else num_classes
-        load_weights(net, file.path, new_head=file.classes is not None and file.classes != classes)
+        loaded = load_weights(net, file.path, new_head=file.classes is not None and file.classes != classes)
+        if loaded.new_head:
+            warnings.warn(
+                f"{name}: the last layer is new, {classes:,} classes in place of {file.classes:,}, to be trained",
+                stacklevel=3,
+            )
     return net
 
 
@@ -168,7 +202,7 @@ def weight_file(net_name: str, weights: str | Path) -> WeightFile:
     Raises:
         InputError: it is neither.
     """
-    if isinstance(weights, Path) or os.path.exists(weights) or not TAG.fullmatch(weights):
+    if isinstance(weights, Path) or Path(weights).is_file() or not TAG.fullmatch(weights):
         return WeightFile(Path(weights))
     entry = find(net_name, weights)
     if entry.is_ours:
@@ -249,7 +283,7 @@ class Skeleton:
 
 
 def skeleton(reference: str | Path) -> Skeleton:
-    """The net of a model reference; one of the catalog is built without allocating its weights.
+    """The net of a model reference; one of the catalog is built without its weights, which are not fetched either.
 
     Raises:
         InputError: as `load`.
@@ -259,6 +293,12 @@ def skeleton(reference: str | Path) -> Skeleton:
         entry = catalog.entry(name)
         with without_values():
             return Skeleton(entry.build(), entry.input_shape, entry)
+    weights = weights_of(name)
+    if weights is not None:
+        with without_values():
+            net = catalog.net(weights.net, num_classes=len(weights.class_names))
+        prepared = weights.preprocessing
+        return Skeleton(net, (prepared.channels, *prepared.crop), catalog.entry(weights.net))
     classifier = load(reference)
     preprocessing = classifier.preprocessing
     return Skeleton(

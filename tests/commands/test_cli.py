@@ -400,6 +400,9 @@ OPTIONS = {
     "resume": "json quiet device threads workers checkpoint-seconds checkpoint-steps",
     "evaluate": "data data-dir split views batch-size confusion device json",
     "predict": "model top views device json",
+    "calibrate": "data data-dir split out device json",
+    "export": "to out uint8 json",
+    "push": "private license",
     "reproduce": "data data-dir seeds depths budget out json device threads workers",
     "report": "",
     "list": "weights json",
@@ -414,5 +417,5 @@ def test_the_surface_of_each_command(command: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as caught:
         parse([command, "--help"])
     assert caught.value.code == 0
-    found = set(re.findall(r"^[│\s]+--([a-z][a-z-]*)", capsys.readouterr().out, re.MULTILINE)) - {"help"}
+    found = set(re.findall(r"^[│\s]+--([a-z][a-z0-9-]*)", capsys.readouterr().out, re.MULTILINE)) - {"help"}
     assert found == set(OPTIONS[command].split())

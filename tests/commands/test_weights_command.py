@@ -36,7 +36,9 @@ def test_fetch_path_verify(theirs: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert "Try: residuum weights fetch resnet20:akamaster" in capsys.readouterr().err
     assert main(["weights", "fetch", "resnet20:cifar10"]) == 0
     cached = tmp_path / "cache" / "weights" / "theirs.th"
-    assert capsys.readouterr().out == f"resnet20:cifar10 is resnet20:akamaster: {cached}\n"
+    said = capsys.readouterr()
+    assert said.out == f"{cached}\n"
+    assert said.err == "resnet20:cifar10 is resnet20:akamaster (by akamaster, 91.73 % top-1)\n"
     assert main(["weights", "path", "resnet20:akamaster"]) == 0
     assert capsys.readouterr().out == f"{cached}\n"
     assert main(["weights", "verify"]) == 0
@@ -48,6 +50,32 @@ def test_fetch_path_verify(theirs: Path, tmp_path: Path, capsys: pytest.CaptureF
     cached.write_bytes(b"x")
     assert main(["weights", "verify", "resnet20:akamaster"]) == 2
     assert "is not the file of resnet20:akamaster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "photo.png", "--model", "{}"],
+        ["evaluate", "{}", "--data", "nowhere"],
+        ["train", "{}", "--data", "nowhere"],
+        ["summary", "{}"],
+        ["compare", "{}", "resnet20"],
+        ["export", "{}", "--to", "classifier"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_says_which_weights_it_took(
+    command: list[str], theirs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some fail afterwards, for want of images: what counts is that it was said."""
+    line = "resnet20:cifar10 is resnet20:akamaster (by akamaster, 91.73 % top-1)\n"
+    main([word.format("resnet20:cifar10") for word in command])
+    said = capsys.readouterr()
+    assert said.err.count(line) == 1
+    assert line not in said.out
+    if command[0] in ("predict", "summary"):
+        main([word.format("resnet20:akamaster") for word in command])
+        assert line not in capsys.readouterr().err
 
 
 def test_the_table(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +110,7 @@ def test_a_file_is_imported(theirs: Path, capsys: pytest.CaptureFixture[str]) ->
         (["fetch"], "fetch: which weights"),
         (["fetch", "resnet20:none"], "weights: 'resnet20:none'"),
         (["fetch", "resnet2O:cifar10"], "resnet20"),
+        (["path", "resnet50_caffe:caffe"], "resnet50_caffe:caffe: cannot be fetched by a program"),
         (["fetch", "resnet50_caffe:caffe"], "residuum weights import ResNet-50-model.caffemodel"),
         (["fetch", "resnet20:cifar10", "--net", "resnet20"], "takes no options"),
         (["import", "mirror/theirs.th", "--net", "resnet20"], "--classes: is needed"),

@@ -14,7 +14,8 @@ from to_give import make
 from residuum.classifier import Classifier
 from residuum.deploy.give import export, read_classifier
 from residuum.errors import DamagedError, InputError
-from residuum.references import import_weights, untrained
+from residuum.nets import catalog
+from residuum.references import import_weights, load, untrained
 from residuum.weights.load import load_weights
 from residuum.weights.read import read_tensors
 from residuum.weights.store import digest
@@ -134,7 +135,11 @@ def test_a_changed_file_is_refused(tmp_path: Path) -> None:
         {"preprocessing": '{"channels": 3}'},
         {"preprocessing": '{"channels": 3, "resize": 9, "crop": [9, 9], "mean": [0, 0, 0], "std": [1, 1, 1], "x": 1}'},
         {"preprocessing": '{"channels": 3, "resize": 9, "crop": [9, 9], "mean": ["a", 0, 0], "std": [1, 1, 1]}'},
+        {"preprocessing": '{"channels": 3, "resize": 9.5, "crop": [9, 9], "mean": [0, 0, 0], "std": [1, 1, 1]}'},
+        {"class_names": "[]"},
         {"temperature": "warm"},
+        {"temperature": "nan"},
+        {"temperature": "0"},
         {"weights_sha256": None},
     ],
 )
@@ -158,6 +163,36 @@ def test_a_file_without_a_description_is_one_line(tmp_path: Path) -> None:
         read_classifier(tmp_path / "bare")
     with pytest.raises(InputError, match="none: cannot be read"):
         read_classifier(tmp_path / "none")
+
+
+def test_a_safetensors_file_is_a_model_reference(tmp_path: Path) -> None:
+    classifier = make("resnet20", mean_image=True)
+    path = export(classifier, tmp_path / "w", to="safetensors").path
+    same(classifier, load(path))
+    same(classifier, load(str(path)))
+
+
+def test_classes_beyond_the_weights_take_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header of 1 MB may name 200,000 classes: 52 million weights that are not in the file."""
+    from safetensors.torch import save_file
+
+    path = export(make("resnet20"), tmp_path / "w", to="safetensors").path
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata() | {"class_names": json.dumps([""] * 200_000)}
+    save_file(read_tensors(path), tmp_path / "many", metadata)
+    largest = 0
+    build = catalog.net
+
+    def watched(*args, **options):  # type: ignore[no-untyped-def]
+        nonlocal largest
+        net = build(*args, **options)
+        largest = max(largest, *(each.numel() for each in net.parameters() if not each.is_meta), 0)
+        return net
+
+    monkeypatch.setattr(catalog, "net", watched)
+    with pytest.raises(InputError, match=r"many: its weights do not fit resnet20 \(2 of another shape: fc\.bias"):
+        read_classifier(tmp_path / "many")
+    assert largest == 0
 
 
 def test_a_safetensors_file_loads_into_a_net(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from to_give import make
 
 from residuum.classifier import Classifier
 from residuum.deploy.hub import FILES, fetch, push, repository
-from residuum.errors import DamagedError, InputError, ResiduumError
-from residuum.references import untrained
+from residuum.errors import DamagedError, InputError, ResiduumError, StorageError
+from residuum.references import load, untrained
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -68,6 +69,36 @@ def test_a_new_version_replaces_all_of_the_old_one(hub: Hub) -> None:
     assert set(hub.repositories["me/cats"]) == {*FILES, "README.md"} - {"preprocessing.safetensors"}
     second = Classifier.load(fetch("me/cats"))
     assert (first.preprocessing.crop, second.preprocessing.crop) == ((12, 12), (16, 16))
+
+
+def test_offline_nobody_is_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    push(make("resnet20", size=12), "me/cats")
+    first = fetch("me/cats")
+    monkeypatch.setenv("RESIDUUM_OFFLINE", "1")
+    asked = (len(hub.tokens), len(hub.fetched))
+    assert fetch("me/cats") == first
+    with pytest.raises(ResiduumError, match="hub:me/dogs: the hub cannot be reached, and the cache"):
+        fetch("me/dogs")
+    with pytest.raises(InputError, match=r"hub:me/cats: RESIDUUM_OFFLINE forbids to ask the network. Try: without it"):
+        push(make("resnet20", size=12), "me/cats")
+    assert (len(hub.tokens), len(hub.fetched)) == asked
+
+
+def test_a_net_of_your_own_comes_back_as_its_card_says(hub: Hub) -> None:
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+    push(make(net, size=4), "me/own")
+    back = load("hub:me/own", net=copy.deepcopy(net))
+    assert torch.equal(back.net.state_dict()["2.weight"], net.state_dict()["2.weight"])
+
+
+def test_a_full_disk_is_not_taken_for_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: str) -> None:
+        raise StorageError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("residuum.deploy.hub.write_file", full)
+    with pytest.raises(StorageError, match="No space left"):
+        push(make("resnet20", size=12), "me/cats")
+    assert hub.commits == []
 
 
 def test_without_a_network_the_cache_serves(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

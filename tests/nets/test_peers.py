@@ -8,27 +8,6 @@ import torch
 from residuum.nets.catalog import net
 from residuum.nets.reported import ERRORS
 
-
-@pytest.fixture(scope="module")
-def torchvision_models():  # type: ignore[no-untyped-def]
-    """torchvision.models; beside a CPU build of torch its operators' fake kernels must be left out."""
-    original = torch.library.register_fake
-
-    def without_torchvision(op, *args, **kwargs):  # type: ignore[no-untyped-def]
-        if isinstance(op, str) and op.startswith("torchvision::"):
-            return lambda function: function
-        return original(op, *args, **kwargs)
-
-    torch.library.register_fake = without_torchvision
-    try:
-        import torchvision.models as models
-    except (ImportError, RuntimeError, AttributeError) as error:
-        pytest.skip(f"torchvision cannot be imported: {error}")
-    finally:
-        torch.library.register_fake = original
-    return models
-
-
 RESNETS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 WIDER = ["resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"]
 VGGS = [f"vgg{depth}{kind}" for kind in ("", "_bn") for depth in (11, 13, 16, 19)]

@@ -9,23 +9,9 @@ from residuum.nets.catalog import net
 
 
 @pytest.fixture(scope="module")
-def create_model():  # type: ignore[no-untyped-def]
-    """timm.create_model; torchvision, which it imports, as in test_peers.py."""
-    original = torch.library.register_fake
-
-    def without_torchvision(op, *args, **kwargs):  # type: ignore[no-untyped-def]
-        if isinstance(op, str) and op.startswith("torchvision::"):
-            return lambda function: function
-        return original(op, *args, **kwargs)
-
-    torch.library.register_fake = without_torchvision
-    try:
-        from timm import create_model
-    except (ImportError, RuntimeError, AttributeError) as error:
-        pytest.skip(f"timm cannot be imported: {error}")
-    finally:
-        torch.library.register_fake = original
-    return create_model
+def create_model(torchvision_models):  # type: ignore[no-untyped-def]
+    """timm.create_model; timm imports torchvision."""
+    return pytest.importorskip("timm").create_model
 
 
 @pytest.mark.parametrize(("name", "theirs_name"), [("se_resnet50", "seresnet50"), ("resnetd50", "resnet50d")])

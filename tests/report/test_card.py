@@ -37,12 +37,12 @@ FACTS = CardFacts(
             "test": {"num_images": 10_000, "loss": 0.31234, "top1": 0.9173, "top5": None, "error": 0.0827},
         },
         "weights_sha256": "ab12",
+        "per_class": {"test": PER_CLASS},
         "environment": {"cpu": "A CPU", "commit": "c0ffee", "packages": {"torch": "2.13.0", "residuum": "0.1.0"}},
     },
-    per_class={"test": PER_CLASS},
     license="mit",
 )
-BARE = replace(FACTS, card={}, per_class={}, license=None, paper=None, net="my.Net")
+BARE = replace(FACTS, card={}, license=None, paper=None, net="my.Net")
 
 
 def header(card: str) -> dict[str, object]:
@@ -95,7 +95,30 @@ def test_limits_and_temperature_of_the_card_are_told() -> None:
     own = replace(FACTS, temperature=1.5, card={**FACTS.card, "limits": ["Night scenes."]})
     lines = model_card(own).splitlines()
     assert "- Night scenes." in lines
-    assert "- Its probabilities were calibrated by one temperature, 1.5, for such images." in lines
+    assert "- Its probabilities were calibrated by one temperature, 1.5; on images unlike those they are not." in lines
+    fitted = {"temperature_from": "200 images of the val split", "calibration": {"ece_before": 0.031, "ece": 0.012}}
+    told = model_card(replace(own, card={**FACTS.card, **fitted}))
+    assert (
+        "one temperature, 1.5, fitted on 200 images of the val split (expected calibration error there 3.10 % before, "
+        "1.20 % after)"
+    ) in told
+
+
+def test_a_fine_tuned_net_says_what_it_was_made_from() -> None:
+    start = {"model": "resnet18:imagenet", "weights_sha256": "cd34", "licence": "BSD-3-Clause", "new_head": True}
+    card = model_card(replace(FACTS, card={**FACTS.card, "start": start}))
+    assert "Fine-tuned from resnet18:imagenet on cifar10 by residuum." in card
+    lines = card.splitlines()
+    assert "| fine-tuned from | resnet18:imagenet |" in lines
+    assert "| licence of these | BSD-3-Clause |" in lines
+    assert "| sha256 of these | cd34 |" in lines
+
+
+def test_published_figures_are_told_as_such() -> None:
+    published = {"top1": 0.9173, "num_images": 10_000, "page": "https://example.org"}
+    card = model_card(replace(BARE, card={"weights": "w", "publisher": "somebody", "published": published}))
+    assert "Published by somebody: top-1 91.73 % of 10,000 images, https://example.org. Not measured again." in card
+    assert "No accuracy is recorded" not in card
 
 
 def test_many_classes_are_counted() -> None:

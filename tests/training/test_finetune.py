@@ -22,8 +22,10 @@ from residuum.data.augment import CropFlip, ScaleCropFlip
 from residuum.data.batches import sample_order
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import ArrayImages, Dataset, Split
+from residuum.deploy.give import export
 from residuum.errors import DamagedError, InputError
 from residuum.nets import catalog
+from residuum.references import untrained
 from residuum.run import Run
 from residuum.training import batch_norm
 from residuum.training.observer import Silent
@@ -151,6 +153,24 @@ def test_other_class_names_make_a_new_last_layer(
         "model": str(started.path.resolve()), "weights_sha256": sha256, "new_head": True, "licence": None,
     }  # fmt: skip
     assert final.card["start"] == {"model": "run", "weights_sha256": sha256, "new_head": True}
+    assert final.card["per_class"]["test"] == run.result["test"]["per_class"]  # type: ignore[index]
+
+
+def test_the_same_classes_in_another_order_are_said_to_be(
+    tmp_path: Path, weights: Classifier, digits_data: Dataset
+) -> None:
+    listener = Listener()
+    start = replace(weights, class_names=weights.class_names[::-1])
+    train(start, digits_data, changes=SHORT | {"steps": 1}, out=tmp_path / "r", observer=listener)
+    assert "new last layer: 10 classes in place of 10 in another order" in listener.told
+
+
+def test_an_exported_file_is_a_start(tmp_path: Path, weights: Classifier, letters: Dataset) -> None:
+    path = export(weights, tmp_path / "w.safetensors", to="safetensors").path
+    run = train(path, letters, changes=SHORT | {"steps": 1}, out=tmp_path / "r")
+    assert run.config.start is not None
+    assert run.config.start.model == str(path.resolve())
+    assert run.classifier().card["start"]["model"] == "w.safetensors"
 
 
 def test_the_same_classes_keep_the_last_layer(tmp_path: Path, weights: Classifier, digits_data: Dataset) -> None:
@@ -269,6 +289,23 @@ def test_statistics_estimated_again_are_those_of_the_images(weights: Classifier,
     torch.testing.assert_close(got["bn1.running_var"], seen.var(dim=(0, 2, 3)), rtol=2e-2, atol=1e-4)
     assert all(bn.momentum == 0.1 for bn in batch_norm.layers(net).values())
     assert not any(module.training for module in net.modules())
+
+
+def test_statistics_of_layers_that_evaluation_leaves_out_are_kept(weights: Classifier, digits_data: Dataset) -> None:
+    class WithHead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.auxiliary = nn.BatchNorm2d(1), nn.BatchNorm2d(1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_tensor(self.auxiliary(x) if self.training else self.trunk(x))
+
+    net = WithHead()
+    net.auxiliary.running_mean.fill_(3.0)  # type: ignore[union-attr]
+    before = copy.deepcopy(net.auxiliary.state_dict())
+    batch_norm.re_estimate(net, images_of(weights, digits_data.train).split(64))
+    assert changed(before, net.auxiliary.state_dict()) == set()
+    assert net.trunk.num_batches_tracked == 4
 
 
 def test_unfolding_keeps_what_the_net_answers_and_makes_it_fit_to_train(
@@ -432,8 +469,12 @@ def test_what_does_not_go_together_is_refused(
         train(replace(weights, net_name="of.Mine"), digits_data, out=out)
     with pytest.raises(InputError, match="Try: resnet20"):
         train("resnet2O", digits_data, out=out)
+    with pytest.raises(InputError, match=r"net: resnet20 is untrained, there is nothing to go on from. Try: the name"):
+        train(untrained("resnet20"), digits_data, out=out)
     codes = replace(weights, net_name="lenet5_1998", net=catalog.net("lenet5_1998"))
-    with pytest.raises(InputError, match="trunk_rate: lenet5_1998 has no last layer with weights"):
+    with pytest.raises(
+        InputError, match=r"trunk_rate: lenet5_1998 has no last layer with weights of its own. Try: --trunk-rate 1"
+    ):
         train(codes, digits_data, changes=SHORT | {"image_size": 32}, out=out)
     with pytest.raises(InputError, match="does not fit resnet8_narrow"):
         train(replace(weights, net=catalog.net("resnet32", in_channels=1)), digits_data, changes=SHORT, out=out)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import pytest
 from test_foreign_weights import PHOTOS
 
+from residuum.classifier import Classifier
+from residuum.data.preprocess import Preprocessing
 from residuum.errors import InputError
+from residuum.nets import catalog
 from residuum.nets.catalog import CATALOG
+from residuum.weights import entries
 from residuum.weights.entries import ENTRIES, PretrainedWeights, find
 from residuum.weights.labels import class_names
 
@@ -33,6 +41,45 @@ def test_an_entry_fits_its_net_and_can_be_checked(entry: PretrainedWeights) -> N
     halves = 2 if entry.reference in ("wide_resnet50_2:imagenet1k_v1", "wide_resnet101_2:imagenet1k_v1") else 4
     extra = 25 if entry.net == "googlenet_bn" else 0  # MiB of auxiliary heads
     assert entry.mib == pytest.approx(net.parameters * halves / 2**20 + extra, rel=0.04, abs=0.2)
+
+
+def test_torchvision_says_the_same(torchvision_models: Any) -> None:
+    for entry in (each for each in ENTRIES if each.publisher == "torchvision"):
+        net = "googlenet" if entry.net == "googlenet_bn" else entry.net
+        theirs = torchvision_models.get_model_weights(net)[entry.tag.upper()]
+        prepared, published = theirs.transforms(), theirs.meta["_metrics"]["ImageNet-1K"]
+        assert theirs.url == entry.url
+        assert (published["acc@1"], published["acc@5"]) == (entry.top1, entry.top5)
+        assert theirs.meta["_file_size"] == pytest.approx(entry.mib, abs=0.001)
+        ours = entry.preprocessing
+        assert prepared.interpolation.value == ours.interpolation
+        assert (prepared.resize_size, prepared.crop_size) == ([ours.resize], [ours.crop[0]])
+        if net != "googlenet":  # whose net changes the images itself (transform_input)
+            assert (tuple(prepared.mean), tuple(prepared.std)) == (ours.mean, ours.std)
+
+
+def test_timm_says_the_same(torchvision_models: Any) -> None:
+    timm = pytest.importorskip("timm")
+    for entry in (each for each in ENTRIES if each.publisher == "timm"):
+        theirs = timm.models.get_pretrained_cfg(entry.page.rpartition("/")[2])
+        assert theirs.hf_hub_id == entry.page.partition(".co/")[2]
+        assert theirs.url.rpartition("/")[2] == entry.file_name
+        assert theirs.license == entry.licence.lower()
+        ours = entry.preprocessing
+        assert (theirs.mean, theirs.std, theirs.interpolation) == (ours.mean, ours.std, ours.interpolation)
+        at_224 = theirs.crop_pct if theirs.input_size[1] == 224 else theirs.test_crop_pct  # A3 trained at 160 pixels
+        assert ours.resize == math.floor(ours.crop[0] / at_224)
+
+
+def test_what_lies_in_the_package_is_prepared_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = Preprocessing(channels=1, resize=9, crop=(8, 8), mean=(0.1,), std=(0.2,), interpolation="bicubic")
+    Classifier(
+        net=catalog.net("resnet8_narrow", in_channels=1), net_name="resnet8_narrow", preprocessing=prepared,
+        class_names=tuple("0123456789"),
+    ).save(tmp_path / "resnet8_narrow-digits")  # fmt: skip
+    monkeypatch.setattr(entries, "SHIPPED", tmp_path)
+    (found,) = entries.ours()
+    assert asdict(found.preprocessing) == asdict(prepared)
 
 
 def test_no_two_entries_are_one() -> None:

@@ -99,7 +99,7 @@ def test_fetched_once_then_known(server: type[Handler], entry: PretrainedWeights
     assert is_cached(entry)
     assert fetch(entry, offline=True) == path
     assert len(server.asked) == 1
-    assert verify(entry) == sha256_of(path) == DIGEST
+    assert verify(entry) == sha256_of(entry) == DIGEST
 
 
 @pytest.mark.parametrize("mode", ["html", "wrong", "long", "404", "416", "500", "cut", "stall"])
@@ -182,6 +182,18 @@ def test_a_changed_file_is_seen_and_replaced(server: type[Handler], entry: Pretr
     assert fetch(entry).read_bytes() == CONTENT
 
 
+def test_a_file_checked_for_another_entry_is_checked_again(server: type[Handler], entry: PretrainedWeights) -> None:
+    """A later version of the table may know another file by that name."""
+    fetch(entry)
+    other = replace(entry, url=entry.url.replace("/w/", "/v/"), sha256="0" * 8)
+    assert not is_cached(other)
+    with pytest.raises(DamagedError, match="sha256 differs"):
+        fetch(other)
+    with pytest.raises(DamagedError, match="is not the file of"):
+        verify(other)
+    assert fetch(entry).read_bytes() == CONTENT
+
+
 def test_md5_where_that_is_published(entry: PretrainedWeights) -> None:
     right = replace(entry, sha256="", md5=hashlib.md5(CONTENT).hexdigest())
     with pytest.raises(DamagedError, match="md5 differs"):
@@ -204,3 +216,5 @@ def test_two_processes_fetch_once(server: type[Handler], entry: PretrainedWeight
 def test_what_no_program_can_fetch_says_how() -> None:
     with pytest.raises(InputError, match="residuum weights import ResNet-50-model"):
         fetch(find("resnet50_caffe", "caffe"))
+    with pytest.raises(InputError, match="residuum weights import ResNet-50-model"):
+        verify(find("resnet50_caffe", "caffe"))

@@ -206,5 +206,5 @@ def test_a_pickle_of_something_else_is_named(tmp_path: Path) -> None:
 
 
 def test_a_long_pickle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickles, "MAX_INSTRUCTIONS", 100)
-    assert "longer than 100 instructions" in refused(saved({str(n): n for n in range(100)}, tmp_path / "w"))
+    monkeypatch.setattr(pickles, "MAX_WORK", 100)
+    assert "more than 100 steps" in refused(saved({str(n): n for n in range(100)}, tmp_path / "w"))

@@ -258,7 +258,7 @@ def test_names_of_keras_1() -> None:
     [
         ("conv2_block1_preact_bn/conv2_block1_preact_bn/gamma:0", "ResNet V2"),
         ("layers/conv2d/vars/0", "Keras 3"),
-        ("res2a_branch2a/res2a_branch2a/kernel:0", "before 2019"),
+        ("res2a_branch2a/res2a_branch2a/kernel:0", "first ResNet50 of Keras"),
         ("dense/dense/kernel:0", "no net that is known"),
     ],
 )

@@ -145,6 +145,18 @@ def test_each_fault_is_named(tmp_path: Path, given: State, target: ResNet, fault
     assert f"({'; '.join(expected)})" in message, "this fault and no other"
 
 
+def test_what_the_type_of_the_net_cannot_hold_is_not_finite(given: State, target: ResNet) -> None:
+    given["conv1.weight"] = given["conv1.weight"].double() + 1e300
+    with pytest.raises(InputError, match=r"\(1 not finite: conv1.weight\)"):
+        load_tensors(target, given, source="here")
+
+
+def test_integers_are_no_weights(given: State, target: ResNet) -> None:
+    given["conv1.weight"] = given["conv1.weight"].to(torch.uint8)
+    with pytest.raises(InputError, match=r"1 of a kind that is not read: conv1.weight \(torch.uint8"):
+        load_tensors(target, given, source="here")
+
+
 def test_all_faults_are_one_message(tmp_path: Path, given: State, target: ResNet) -> None:
     for change, _ in FAULTS.values():
         change(given)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from residuum.commands.counting import Format, Shown, counted_at, images_of, require_batch, require_file, warnings
-from residuum.commands.options import share, shown_models, shown_path
+from residuum.commands.options import share, shown_models, shown_path, taken
 from residuum.errors import InputError
 from residuum.report.numbers import alike, by
 
@@ -137,6 +137,8 @@ class Compare:
     def _found(self) -> dict[str, Skeleton]:
         from residuum.references import skeleton
 
+        for line in filter(None, map(taken, self.models)):
+            print(line, file=sys.stderr)
         all_found = {name: skeleton(name) for name in self.models}
         self._require_one_image(all_found)
         return all_found

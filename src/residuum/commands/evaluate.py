@@ -25,7 +25,7 @@ class Evaluate:
     """Loss, error, per-class table and confusion matrix of a model on a data set, each image counted once."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A Run directory, a Classifier directory, or the name of a net (untrained)."""
+    """A Run directory, a Classifier directory, NET:TAG, or the name of a net (untrained)."""
     data: str
     """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
     data_dir: Path | None = None

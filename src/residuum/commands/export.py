@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +12,8 @@ from typing import Annotated, Literal
 import tyro
 
 from residuum.commands.options import open_model, shown_path
+
+SUFFIXES = {"onnx": ".onnx", "pth": ".pth", "safetensors": ".safetensors", "classifier": "-classifier"}
 
 
 @dataclass(frozen=True)
@@ -20,20 +24,23 @@ class Export:
     """A Run directory, a Classifier directory, or another model reference."""
     to: Literal["onnx", "pth", "safetensors", "classifier"]
     """onnx: a checked graph; pth: what torchvision loads; safetensors: weights with classes and preprocessing."""
-    out: Path
-    """The file to write, or the directory of a Classifier; nothing may stand there."""
+    out: Path | None = None
+    """The file to write, or the directory of a Classifier, where nothing stands; the model's name, here, by default."""
     uint8: bool = False
     """An ONNX graph that takes the pixels of the crop, N H W C, and normalises them itself."""
     json: bool = False
     """Print JSON."""
 
     def run(self) -> int:
-        from residuum.deploy.give import export
+        from residuum.deploy.give import export, require_exportable
         from residuum.report.progress import ConsoleProgress
 
+        out = self.out or default_path(self.model, self.to)
+        preprocessing: Literal["inside", "outside"] = "inside" if self.uint8 else "outside"
+        require_exportable(out, to=self.to, preprocessing=preprocessing)
         with ConsoleProgress(quiet=self.json) as progress:
             classifier = open_model(self.model, progress)
-        done = export(classifier, self.out, to=self.to, preprocessing="inside" if self.uint8 else "outside")
+        done = export(classifier, out, to=self.to, preprocessing=preprocessing)
         if self.json:
             print(
                 json.dumps(
@@ -42,6 +49,7 @@ class Export:
                         "to": done.form,
                         "size_bytes": done.size_bytes,
                         "opset": done.opset,
+                        "temperature": classifier.temperature,
                         "relative_difference": done.difference,
                     }
                 )
@@ -52,8 +60,15 @@ class Export:
             crop, channels = "x".join(map(str, classifier.preprocessing.crop)), classifier.preprocessing.channels
             images = f"N x {crop} x {channels} uint8" if self.uint8 else f"N x {channels} x {crop} float32, normalised"
             print(f"opset {done.opset}, images {images}, logits N x {len(classifier.class_names)}")
+            print(f"probabilities are the softmax of logits divided by {classifier.temperature:.6g}, the temperature")
             print(_checked(done.difference))
         return 0
+
+
+def default_path(model: str, form: str) -> Path:
+    """Where a model goes whose user names no place: `runs/mine` to `mine.onnx`, `resnet50:imagenet` to its name."""
+    name = Path(model).resolve().name if os.path.isdir(model) else Path(model.partition("@")[0]).name
+    return Path(re.sub(r"[^\w.-]+", "-", name) + SUFFIXES[form])
 
 
 def _checked(difference: float | None) -> str:

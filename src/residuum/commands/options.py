@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from residuum.classifier import Classifier
     from residuum.report.progress import ConsoleProgress
     from residuum.training.recipe import Execution
+    from residuum.weights.entries import PretrainedWeights
 
 
 SMALLEST_SCALED = 64  # pixels; the scales were chosen for nets of 224
@@ -54,10 +55,23 @@ def execution(hardware: Hardware, saving: Saving | None = None) -> Execution:
 
 
 def open_model(reference: str, progress: ConsoleProgress) -> Classifier:
-    """The Classifier of a model reference; a download is shown."""
+    """The Classifier of a model reference; shown are a download, and which weights were taken."""
     from residuum.references import load
 
+    if line := taken(reference):
+        progress.message(line)
     return load(reference, on_bytes=lambda done, total: progress.evaluating(f"download {reference}", done, total or 0))
+
+
+def taken(reference: str, entry: PretrainedWeights | None = None) -> str | None:
+    """Which weights a reference such as `resnet50:imagenet` stands for, in a line; None where it names them itself."""
+    from residuum.references import weights_of
+
+    entry = entry or weights_of(reference)
+    if entry is None or entry.reference == reference:
+        return None
+    right = f", {entry.top1:.2f} % top-1" if entry.top1 is not None else ""
+    return f"{reference} is {entry.reference} (by {entry.publisher}{right})"
 
 
 def share(value: float) -> str:

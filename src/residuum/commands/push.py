@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -31,17 +30,6 @@ class Push:
         name = repository(self.name)
         with ConsoleProgress() as progress:
             classifier = open_model(self.model, progress)
-            per_class = _per_class(Path(self.model))
-            address = push(classifier, name, private=self.private, license=self.license, per_class=per_class)
+            address = push(classifier, name, private=self.private, license=self.license)
         print(f'{address}\nresiduum.load("hub:{name}")')
         return 0
-
-
-def _per_class(model: Path) -> dict[str, list[dict[str, object]]]:
-    """The lines of each class that a finished Run has in its result; none for anything else."""
-    from residuum.run import Run
-
-    if not (model / "run.json").is_file():
-        return {}
-    result = Run(model).result or {}
-    return {name: each["per_class"] for name, each in result.items() if isinstance(each, dict) and "per_class" in each}

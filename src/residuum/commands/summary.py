@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from residuum.commands.counting import Format, Shown, counted_at, images_of, require_batch, require_file, warnings
-from residuum.commands.options import shown_models, shown_path
+from residuum.commands.options import shown_models, shown_path, taken
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Summary:
         require_batch(self.batch)
         if self.depth < 1:
             raise InputError(f"depth: must be at least 1, got {self.depth}. Try: 2")
+        if line := taken(self.model):
+            print(line, file=sys.stderr)
         found = skeleton(self.model)
         counted = counted_at(found, self.input, self.batch)
         for warning in warnings(counted):

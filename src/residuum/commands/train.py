@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from residuum.commands.options import Hardware, Saving, execution, share, shown_path
+from residuum.commands.options import Hardware, Saving, execution, share, shown_path, taken
 from residuum.errors import DamagedError, InputError
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Train:
             "compile": self.compile or None,
         }
         with ConsoleProgress(quiet=self.quiet) as progress:
+            if line := taken(self.net):
+                progress.message(line)
             run = train(
                 self.net,
                 self.data,

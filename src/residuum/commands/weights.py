@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
+from residuum.commands.options import taken
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,25 +73,28 @@ class Weights:
         from residuum.weights.fetch import fetch
 
         for reference, entry in entries_of(self.what, self.action):
-            if entry.is_ours:
-                print(f"{taken(reference, entry)}{entry.directory} (in the package)")
-                continue
             with ConsoleProgress() as progress:
+                if line := taken(reference, entry):
+                    progress.message(line)
+                if entry.is_ours:
+                    print(f"{entry.directory} (in the package)")
+                    continue
 
                 def report(done: int, total: int | None, name: str = entry.file_name, mib: float = entry.mib) -> None:
                     progress.evaluating(name, done, total or max(done + 1, int(mib * 2**20)))
 
                 path = fetch(entry, on_bytes=report)
-            print(f"{taken(reference, entry)}{path}")
+            print(path)
         return 0
 
     def _path(self) -> int:
-        from residuum.weights.fetch import is_cached, where
+        from residuum.weights.fetch import by_hand, is_cached, where
 
         for _, entry in entries_of(self.what, self.action):
+            if not (entry.url or entry.is_ours):
+                raise by_hand(entry)
             if not is_cached(entry):
-                remedy = entry.how_to_get or f"residuum weights fetch {entry.reference}"
-                raise InputError(f"{where(entry)}: is not in the cache. Try: {remedy}")
+                raise InputError(f"{where(entry)}: is not in the cache. Try: residuum weights fetch {entry.reference}")
             print(entry.directory if entry.is_ours else where(entry))
         return 0
 
@@ -164,11 +168,6 @@ def entries_of(references: Sequence[str], action: str) -> list[tuple[str, Pretra
     return found
 
 
-def taken(reference: str, entry: PretrainedWeights) -> str:
-    """Says which weights were taken where a reference did not name them."""
-    return "" if reference == entry.reference else f"{reference} is {entry.reference}: "
-
-
 def read_classes(classes: str) -> tuple[str, ...]:
     """Class names by output: of a known set, or the lines of a text file.
 
@@ -202,13 +201,15 @@ def preprocessing_for(
     large = options.preprocessing == "imagenet" or (options.preprocessing is None and input_size >= 64)
     usual = (MEAN, STD) if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
     mean, std = hint if hint is not None and options.preprocessing is None else usual
-    crop = options.crop or (input_size if options.preprocessing is None else 224 if large else 32)
+    crop = options.crop
+    if crop is None:
+        crop = input_size if options.preprocessing is None else 224 if large else 32
     base = Preprocessing(
         channels=channels,
-        resize=options.resize or (round(crop * 256 / 224) if large else crop),
+        resize=options.resize if options.resize is not None else round(crop * 256 / 224) if large else crop,
         crop=(crop, crop),
-        mean=options.mean or mean,
-        std=options.std or std,
+        mean=options.mean if options.mean is not None else mean,
+        std=options.std if options.std is not None else std,
     )
     return base if options.interpolation is None else replace(base, interpolation=options.interpolation)
 

@@ -57,17 +57,7 @@ def _counted(
     *,
     training: bool,
 ) -> Cost:
-    twin = Twin(module, device)
-    inputs = _inputs(twin, input_size, batch)
-    parameters = {name: twin.parameters[name] for name, _ in module.named_parameters()}
-    tracer = Tracer(parameters, twin.weights(), device)
-    for each in inputs:
-        tracer.image(each)
-    try:
-        with torch.no_grad(), twin.mode(training=False), tracer.hooked(module), tracer:
-            twin.run(inputs)
-    except ERRORS as error:
-        raise explained(error, twin, inputs, tracer.where()) from error
+    twin, inputs, tracer = traced(module, input_size, batch, device)
     memory = forward_memory(twin, inputs, tracer.memory)
     if training:
         memory = _with_training(memory, twin, inputs)
@@ -82,6 +72,28 @@ def _counted(
         unknown=dict(tracer.trace.unknown),
         kinds={path: type(each).__name__ for path, each in module.named_modules()},
     )
+
+
+def traced(
+    module: nn.Module, input_size: Sequence[int] | Tensor | Sequence[Tensor], batch: int, device: torch.device
+) -> tuple[Twin, list[Tensor], Tracer]:
+    """Run a twin of the module once: the twin, what it was given, and all that was written down.
+
+    Raises:
+        InputError: the module cannot take this input.
+    """
+    twin = Twin(module, device)
+    inputs = _inputs(twin, input_size, batch)
+    parameters = {name: twin.parameters[name] for name, _ in module.named_parameters()}
+    tracer = Tracer(parameters, twin.weights(), device)
+    for each in inputs:
+        tracer.image(each)
+    try:
+        with torch.no_grad(), twin.mode(training=False), tracer.hooked(module), tracer:
+            twin.run(inputs)
+    except ERRORS as error:
+        raise explained(error, twin, inputs, tracer.where()) from error
+    return twin, inputs, tracer
 
 
 def _inputs(twin: Twin, given: Sequence[int] | Tensor | Sequence[Tensor], batch: int) -> list[Tensor]:

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 import residuum
 from residuum.classifier import Classifier
-from residuum.data.preprocess import Preprocessing
+from residuum.data.preprocess import Interpolation, Preprocessing
 from residuum.errors import DamagedError
 from residuum.weights.store import digest
 
@@ -79,30 +80,48 @@ def described(metadata: Mapping[str, str], name: str) -> Description:
     """
     try:
         class_names = json.loads(metadata["class_names"])
-        if not isinstance(class_names, list) or not all(isinstance(each, str) for each in class_names):
+        if not class_names or not isinstance(class_names, list) or not all(isinstance(n, str) for n in class_names):
             raise ValueError("class_names is no list of names")
+        temperature = float(metadata["temperature"])
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature is {temperature}")
         return Description(
             net=metadata["net"],
             class_names=tuple(class_names),
-            preprocessing=_preprocessing(json.loads(metadata["preprocessing"])),
-            temperature=float(metadata["temperature"]),
+            preprocessing=_preprocessing(metadata["preprocessing"]),
+            temperature=temperature,
             weights_sha256=metadata["weights_sha256"],
             source=metadata.get("source"),
         )
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise DamagedError(
-            f"{name}: does not describe a Classifier ({reason}). Try: residuum weights import, with a net and classes"
+            f"{name}: does not describe a Classifier ({reason}). "
+            f"Try: residuum weights import {name} --net NET --classes FILE --out DIR"
         ) from error
 
 
-def _preprocessing(values: dict[str, Any]) -> Preprocessing:
-    if unknown := set(values) - {each.name for each in fields(Preprocessing)}:
-        raise ValueError(f"preprocessing has unknown fields {sorted(unknown)}")
-    restored: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    if encoded := values.get("mean_image"):
-        flat = np.frombuffer(base64.b64decode(encoded, validate=True), dtype="<f4")
-        restored["mean_image"] = flat.reshape((*values["crop"], values["channels"])).astype(np.float32)
-    return Preprocessing(**restored)
+class _Plain(BaseModel):
+    """What `plain_preprocessing` wrote."""
+
+    model_config = ConfigDict(extra="forbid")
+    channels: int
+    resize: int
+    crop: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mean_image: str | None = None
+    interpolation: Interpolation = "bilinear"
+
+
+def _preprocessing(written: str) -> Preprocessing:
+    try:
+        plain = _Plain.model_validate_json(written)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    image = None
+    if plain.mean_image is not None:
+        flat = np.frombuffer(base64.b64decode(plain.mean_image, validate=True), dtype="<f4")
+        image = flat.reshape((*plain.crop, plain.channels)).astype(np.float32)
+    return Preprocessing(**plain.model_dump(exclude={"mean_image"}), mean_image=image)

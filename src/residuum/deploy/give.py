@@ -23,9 +23,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from residuum.classifier import Classifier
+from residuum.classifier import Classifier, net_with
 from residuum.deploy.description import describe, described
-from residuum.deploy.onnx import OPSET, checked_graph
+from residuum.deploy.onnx import OPSET, checked_graph, require_exporter
 from residuum.errors import DamagedError, InputError, unknown
 from residuum.files.atomic import write_file
 from residuum.nets import catalog
@@ -73,14 +73,7 @@ def export(
         StorageError: no space, or no permission; nothing is left behind.
     """
     path = Path(path)
-    if to not in get_args(Form):
-        raise unknown("to", to, get_args(Form))
-    if preprocessing not in get_args(Place):
-        raise unknown("preprocessing", preprocessing, get_args(Place))
-    if preprocessing == "inside" and to != "onnx":
-        raise InputError(f"preprocessing: only an ONNX graph can hold it, not {to}. Try: --to onnx")
-    if os.path.lexists(path):
-        raise InputError(f"{path}: already exists. Try: another --out")
+    require_exportable(path, to=to, preprocessing=preprocessing)
     if classifier.card.get("weights") == "untrained":
         warnings.warn(f"{classifier.net_name} is untrained, its answers mean nothing", stacklevel=2)
     if to == "classifier":
@@ -93,6 +86,24 @@ def export(
     content = _pth(classifier) if to == "pth" else _safetensors(classifier)
     write_file(path, content)
     return Exported(path=path, form=to, size_bytes=len(content))
+
+
+def require_exportable(path: Path, *, to: Form, preprocessing: Place) -> None:
+    """Check what `export` is asked for, before there is a Classifier to export.
+
+    Raises:
+        InputError: something stands at `path`, an option does not fit, or a package is missing.
+    """
+    if to not in get_args(Form):
+        raise unknown("to", to, get_args(Form))
+    if preprocessing not in get_args(Place):
+        raise unknown("preprocessing", preprocessing, get_args(Place))
+    if preprocessing == "inside" and to != "onnx":
+        raise InputError(f"preprocessing inside (--uint8): only an ONNX graph can hold it, not {to}. Try: --to onnx")
+    if os.path.lexists(path):
+        raise InputError(f"{path}: already exists. Try: another --out")
+    if to == "onnx":
+        require_exporter()
 
 
 def read_classifier(path: str | Path) -> Classifier:
@@ -110,19 +121,16 @@ def read_classifier(path: str | Path) -> Classifier:
     state = from_bytes(content, str(path))
     if digest(state) != description.weights_sha256:
         raise DamagedError(f"{path}: its weights are not those it was written with. Try: another copy")
-    net = catalog.net(
+    net = net_with(
+        state,
         description.net,
         num_classes=len(description.class_names),
         in_channels=description.preprocessing.channels,
+        source=str(path),
     )
-    try:
-        net.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise DamagedError(f"{path}: its weights do not fit {description.net} ({reason}). Try: another copy") from error
     card = {"weights": description.source or path.name, "weights_sha256": description.weights_sha256}
     return Classifier(
-        net=net.eval(),
+        net=net,
         net_name=description.net,
         preprocessing=description.preprocessing,
         class_names=description.class_names,

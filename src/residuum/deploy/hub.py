@@ -11,7 +11,7 @@ import importlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from typing import Any
 from residuum.classifier import Classifier
 from residuum.deploy.description import plain_preprocessing
 from residuum.errors import InputError, ResiduumError, missing_extra
-from residuum.files.atomic import MANIFEST
+from residuum.files.atomic import MANIFEST, write_file
 from residuum.files.download import cache_directory
 from residuum.nets import catalog
 from residuum.report.card import CardFacts, model_card
+from residuum.weights.fetch import OFFLINE, is_offline
 
 FILES = (MANIFEST, "classifier.json", "model.safetensors", "preprocessing.safetensors")
 OPTIONAL_FILE = "preprocessing.safetensors"
@@ -38,7 +39,6 @@ def push(
     *,
     private: bool = False,
     license: str | None = None,
-    per_class: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
 ) -> str:
     """Put a Classifier on the hub, in one commit, with a README written from its card.
 
@@ -47,7 +47,6 @@ def push(
         name: `owner/name` of the repository; made where there is none, a new version where there is one.
         private: whether a new repository is seen by its owner alone.
         license: of the weights, as the hub names it, such as `apache-2.0`; what the card says by default.
-        per_class: by split, the lines of `Metrics.per_class`, for the README.
 
     Returns:
         The address of the repository.
@@ -63,25 +62,30 @@ def push(
     license = license or _text(classifier.card.get("license") or classifier.card.get("licence"))
     if license is not None and not LICENSE.fullmatch(license.lower()):
         raise InputError(f"license: {license!r} is no name of a licence on the hub. Try: apache-2.0")
-    readme = model_card(facts(classifier, name, license=license and license.lower(), per_class=per_class))
+    readme = model_card(facts(classifier, name, license=license and license.lower()))
     hub = _hub()
+    if is_offline():
+        raise InputError(f"{PREFIX}{name}: {OFFLINE} forbids to ask the network. Try: without it")
     if not hub.get_token():
         raise InputError("token: the hub wants one to write. Try: hf auth login, or HF_TOKEN=... in the environment")
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
-    with tempfile.TemporaryDirectory() as temporary, _one_line(name):
+    with tempfile.TemporaryDirectory() as temporary:
         directory = classifier.save(Path(temporary) / "classifier")
-        (directory / "README.md").write_text(readme, encoding="utf-8")
-        address = str(api.create_repo(name, private=private, exist_ok=True))
-        files = {each.name: each for each in sorted(directory.iterdir())}
-        operations = [hub.CommitOperationAdd(each, path) for each, path in files.items()]
-        if OPTIONAL_FILE not in files and api.file_exists(name, OPTIONAL_FILE):
-            operations.append(hub.CommitOperationDelete(OPTIONAL_FILE))
-        api.create_commit(name, operations, commit_message=f"{classifier.net_name}, by residuum")
+        write_file(directory / "README.md", readme)
+        with _one_line(name):
+            address = str(api.create_repo(name, private=private, exist_ok=True))
+            files = {each.name: each for each in sorted(directory.iterdir())}
+            operations = [hub.CommitOperationAdd(each, path) for each, path in files.items()]
+            if OPTIONAL_FILE not in files and api.file_exists(name, OPTIONAL_FILE):
+                operations.append(hub.CommitOperationDelete(OPTIONAL_FILE))
+            api.create_commit(name, operations, commit_message=f"{classifier.net_name}, by residuum")
     return address
 
 
 def fetch(name: str) -> Path:
     """The Classifier directory of a repository on the hub, from the cache where it has not changed.
+
+    `RESIDUUM_OFFLINE=1` takes it from the cache without asking.
 
     Args:
         name: `owner/name`, or `owner/name@revision` for a branch, tag or commit.
@@ -97,7 +101,11 @@ def fetch(name: str) -> Path:
     api = hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     with _without_bars(), _one_line(path):
         found = api.snapshot_download(
-            path, revision=revision or None, cache_dir=cache_directory() / "hub", allow_patterns=list(FILES)
+            path,
+            revision=revision or None,
+            cache_dir=cache_directory() / "hub",
+            allow_patterns=list(FILES),
+            local_files_only=is_offline(),
         )
     directory = Path(found)
     lacking = [each for each in FILES if each != OPTIONAL_FILE and not (directory / each).is_file()]
@@ -125,7 +133,6 @@ def facts(
     name: str,
     *,
     license: str | None = None,
-    per_class: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
 ) -> CardFacts:
     """What the README of a Classifier is written from."""
     entry = catalog.CATALOG.get(classifier.net_name)
@@ -139,7 +146,6 @@ def facts(
         preprocessing=preprocessing | {"mean_image": classifier.preprocessing.mean_image is not None},
         temperature=classifier.temperature,
         card=classifier.card,
-        per_class=per_class or {},
         license=license,
     )
 

@@ -3,7 +3,7 @@
 Input `images`, output `logits` `(N, K)`; the batch N is free, height and width are those of the crop. Preprocessing
 outside, `images` are `(N, C, H, W)` float32, normalised; inside, `(N, H, W, C)` uint8, the pixels of resized and
 cropped images, and the graph subtracts and divides: a service has to decode, resize and crop, nothing else.
-Probabilities are the softmax of logits divided by the temperature. The metadata are those of `describe`.
+Probabilities are the softmax of logits divided by the temperature, which is among the metadata, those of `describe`.
 """
 
 from __future__ import annotations
@@ -132,9 +132,18 @@ def metadata(path: str | Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _written(model: nn.Module, images: Tensor, description: dict[str, str]) -> bytes:
-    onnx = _module("onnx", "export")
+def require_exporter() -> Any:
+    """The package onnx.
+
+    Raises:
+        InputError: it, or onnxscript, is not installed.
+    """
     _module("onnxscript", "export")
+    return _module("onnx", "export")
+
+
+def _written(model: nn.Module, images: Tensor, description: dict[str, str]) -> bytes:
+    onnx = require_exporter()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(

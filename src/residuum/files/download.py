@@ -106,7 +106,7 @@ def keep(part: Path, target: Path, digest: Digest, source: str) -> None:
         part.unlink()
         expected = digest.value[:SHOWN_DIGITS]
         differs = f"{digest.algorithm} differs (expected {expected}, got {found[: len(expected)]})"
-        raise DamagedError(f"{source}: {differs}; nothing was kept")
+        raise DamagedError(f"{source}: {differs}; nothing was kept. Try: the same command again")
     part.replace(target)
     sync_directory(target.parent)
 
@@ -162,7 +162,10 @@ def _fetch(url: str, part: Path, expected: _Expected, on_bytes: OnBytes, remedy:
                     break
     if expected.most_bytes is not None and done > expected.most_bytes:
         part.unlink()
-        raise DamagedError(f"{url}: sends more than the expected {expected.most_bytes:,} bytes; nothing was kept")
+        raise DamagedError(
+            f"{url}: sends more than the expected {expected.most_bytes:,} bytes; nothing was kept. "
+            "Try: the same command again"
+        )
     whole = expected.size_bytes if expected.size_bytes is not None else total
     if whole is not None and done < whole:
         raise _broken_off(url, f"ended at {done:,} of {whole:,} bytes")

@@ -9,7 +9,7 @@ import html
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from residuum.report.numbers import by
@@ -44,7 +44,6 @@ class CardFacts:
         preprocessing: channels, resize, crop, mean, std, whether there is a mean image.
         temperature: what logits are divided by.
         card: the Classifier's own.
-        per_class: by split, one line for each class: class, images, recall, precision.
         license: of the weights, as the hub names it.
     """
 
@@ -56,7 +55,6 @@ class CardFacts:
     preprocessing: Plain
     temperature: float
     card: Plain
-    per_class: Mapping[str, Sequence[Plain]] = field(default_factory=dict)
     license: str | None = None
 
 
@@ -106,8 +104,10 @@ def _about(facts: CardFacts) -> str:
     card, paper = facts.card, f" ({as_markdown(facts.paper)})" if facts.paper else ""
     text = f"A {as_markdown(facts.net)}{paper} with {facts.parameters:,} parameters"
     text += f" that tells {len(facts.class_names):,} classes of images apart."
+    start = _mapping(card, "start").get("model")
     if card.get("data"):
-        text += f" Trained on {as_markdown(card['data'])} by residuum."
+        how = f"Fine-tuned from {as_markdown(start)}" if start else "Trained"
+        text += f" {how} on {as_markdown(card['data'])} by residuum."
     elif card.get("weights"):
         text += f" Its weights come from {as_markdown(card['weights'])}."
     return text
@@ -139,7 +139,7 @@ def _accuracy(facts: CardFacts) -> str:
     metrics = _metrics(facts)
     shown = [name for name in COLUMNS if any(each.get(name) is not None for each in metrics.values())]
     if not shown:
-        return ""
+        return _published(facts)
     rows = [[split, *(_number(name, each.get(name)) for name in shown)] for split, each in metrics.items()]
     table = _table(("split", *(COLUMNS[name] for name in shown)), rows)
     chosen = facts.card.get("chosen_by")
@@ -147,6 +147,19 @@ def _accuracy(facts: CardFacts) -> str:
     if "ece" in shown:
         remarks.append("ECE: expected calibration error, in 15 bins.")
     return "\n\n".join((table, " ".join(remarks))).rstrip()
+
+
+def _published(facts: CardFacts) -> str:
+    """What the publisher of the weights says of them."""
+    published = _mapping(facts.card, "published")
+    shares = [f"{COLUMNS[name]} {_number(name, published[name])}" for name in ("top1", "top5") if name in published]
+    if not shares:
+        return ""
+    images = published.get("num_images")
+    of = f" of {_number('num_images', images)} images" if images else ""
+    by_whom = as_markdown(facts.card.get("publisher", "others"))
+    page = f", {as_markdown(published['page'])}" if published.get("page") else ""
+    return f"Published by {by_whom}: {', '.join(shares)}{of}{page}. Not measured again."
 
 
 def _number(name: str, value: object) -> str:
@@ -158,12 +171,13 @@ def _number(name: str, value: object) -> str:
 
 
 def _by_class(facts: CardFacts) -> str:
-    split = next((name for name in SPLITS if facts.per_class.get(name)), None)
+    per_class = _mapping(facts.card, "per_class")
+    split = next((name for name in SPLITS if per_class.get(name)), None)
     if split is None:
         return ""
     rows = [
         [as_markdown(each["class"]), f"{each['images']:,}", _share(each.get("recall")), _share(each.get("precision"))]
-        for each in facts.per_class[split]
+        for each in per_class[split]
     ]
     what = "Recall: right among the images of a class. Precision: right among the answers of that class."
     return f"On {split}.\n\n" + _table(("class", "images", "recall", "precision"), rows) + f"\n\n{what}"
@@ -181,19 +195,27 @@ def _limits(facts: CardFacts) -> str:
     ]
     if min(height, width) < SMALL_IMAGE:
         limits.append(f"It sees {height}x{width} pixels: a photograph is reduced to that, and its details are lost.")
-    if _metrics(facts):
-        limits.append("It was measured on the splits above only; on images from elsewhere expect less.")
+    if _accuracy(facts):
+        limits.append("It was measured on the images above only; on others expect less.")
     else:
         limits.append("No accuracy is recorded for these weights.")
     if facts.temperature == 1:
         limits.append("Its probabilities are not calibrated.")
     else:
-        limits.append(
-            f"Its probabilities were calibrated by one temperature, {facts.temperature:.4g}, for such images."
-        )
+        limits.append(_calibrated(facts))
     own = facts.card.get("limits") or facts.card.get("not_good_for") or ()
     limits += [str(each) for each in ([own] if isinstance(own, str) else own)]
     return "\n".join(f"- {as_markdown(each)}" for each in limits)
+
+
+def _calibrated(facts: CardFacts) -> str:
+    fitted_on = facts.card.get("temperature_from")
+    text = f"Its probabilities were calibrated by one temperature, {facts.temperature:.4g}"
+    text += f", fitted on {fitted_on}" if fitted_on else ""
+    was, now = (_mapping(facts.card, "calibration").get(name) for name in ("ece_before", "ece"))
+    if was is not None and now is not None:
+        text += f" (expected calibration error there {_number('ece', was)} before, {_number('ece', now)} after)"
+    return f"{text}; on images unlike those they are not."
 
 
 def _preprocessing(facts: CardFacts) -> str:
@@ -230,11 +252,14 @@ def _training(facts: CardFacts) -> str:
 def _provenance(facts: CardFacts) -> str:
     card = facts.card
     environment = _mapping(card, "environment")
-    packages = _mapping(environment, "packages")
+    packages, start = _mapping(environment, "packages"), _mapping(card, "start")
     rows = {
         "weights sha256": card.get("weights_sha256"),
         "data fingerprint": card.get("data_fingerprint"),
         "weights from": card.get("weights") if card.get("data") else None,
+        "fine-tuned from": start.get("model"),
+        "sha256 of these": start.get("weights_sha256"),
+        "licence of these": start.get("licence"),
         "source": card.get("source") or card.get("url"),
         "licence": facts.license,
         "commit": environment.get("commit"),
@@ -251,7 +276,7 @@ def _mapping(values: Plain, name: str) -> Plain:
 
 def _classes(facts: CardFacts) -> str:
     names = facts.class_names
-    if facts.per_class:
+    if _by_class(facts):
         return ""
     shown = ", ".join(map(as_markdown, names[:MOST_CLASSES]))
     return shown + (f", ... ({len(names):,} in all, in classifier.json)" if len(names) > MOST_CLASSES else "")

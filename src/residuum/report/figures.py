@@ -75,7 +75,7 @@ class Point:
     protocol: str
 
 
-def _styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
+def styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
     """Run a drawing function under this file's style."""
 
     @wraps(draw)
@@ -89,7 +89,7 @@ def _styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
     return styled
 
 
-@_styled
+@styled
 def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = "test") -> Drawing:
     """Training (thin) and test (bold) error over iterations, as in He et al. 2015, Figure 6.
 
@@ -116,10 +116,10 @@ def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = 
         place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(labels)}
         _legend(axis, labels, fontsize=9, handlelength=1.6, columnspacing=1.2, **place)
     axes[0].set_ylabel("error (%)")
-    return _draw(figure)
+    return drawn(figure)
 
 
-@_styled
+@styled
 def lines(curves: Mapping[str, Curve], *, y_label: str, top: float | None = None) -> Drawing:
     """Named curves over steps in one panel."""
     figure, axes = _figure(1)
@@ -130,10 +130,10 @@ def lines(curves: Mapping[str, Curve], *, y_label: str, top: float | None = None
     axes[0].set_ylim(bottom=0, top=top)
     axes[0].grid(axis="y", color="#dddddd", linewidth=0.7)
     _legend(axes[0], list(curves))
-    return _draw(figure)
+    return drawn(figure)
 
 
-@_styled
+@styled
 def confusion(counts: NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
     """A confusion matrix: true class in the row, answer in the column, shares of the row as shade."""
     size = max(4.0, 0.5 * len(class_names) + 2)
@@ -150,10 +150,10 @@ def confusion(counts: NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    return _draw(figure)
+    return drawn(figure)
 
 
-@_styled
+@styled
 def accuracy_against_macs(points: Sequence[Point]) -> Drawing:
     """Published error over multiply-adds, one panel for each protocol; the area of a disc is the number of parameters.
 
@@ -179,7 +179,7 @@ def accuracy_against_macs(points: Sequence[Point]) -> Drawing:
     figure.set_layout_engine("none")
     for axis, members in zip(axes, panels.values(), strict=False):
         _labels(canvas, axis, members, area)
-    return _draw(figure)
+    return drawn(figure)
 
 
 def _discs(axis: Axes, protocol: str, points: Sequence[Point], area: float) -> None:
@@ -266,7 +266,8 @@ def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
     return MAX_SHOWN_ERROR if max(ends) > 25 else max(20.0, 2.0 * float(max(ends)))
 
 
-def _draw(figure: Figure) -> Drawing:
+def drawn(figure: Figure) -> Drawing:
+    """The figure in both formats."""
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     figure.savefig(png, format="png", dpi=PNG_DPI)

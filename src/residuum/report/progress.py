@@ -16,6 +16,7 @@ from rich.table import Column
 from rich.text import Text
 
 LINE_SECONDS = 10.0
+FIRST_LINE_SECONDS = 2.0  # after which a part says for the first time how far it is
 
 
 class _Rate(ProgressColumn):
@@ -26,6 +27,13 @@ class _Rate(ProgressColumn):
             return Text("")
         per_item, unit = task.fields.get("per_item", 1), task.fields.get("unit", "")
         return Text(f"{task.speed * per_item:,.0f} {unit}/s", style="cyan")
+
+
+class _Count(ProgressColumn):
+    """Items done and in all, where it is known how many there are."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:,.0f}/{task.total:,.0f}")
 
 
 class ConsoleProgress:
@@ -41,7 +49,7 @@ class ConsoleProgress:
         self.progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=10),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}", table_column=Column(no_wrap=True)),
+            _Count(table_column=Column(no_wrap=True)),
             _Rate(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
@@ -161,3 +169,38 @@ class PlanProgress(ConsoleProgress):
     def _show(self, part: float) -> None:
         if self.whole is not None:
             self.progress.update(self.whole, completed=100 * (self.done_work + part) / self.total_work)
+
+
+class PartsProgress(ConsoleProgress):
+    """As `ConsoleProgress`, of work in named parts: a bar over the parts, one inside the part that runs.
+
+    Where the output is not a terminal, a part that takes longer than two seconds says how far it is, how fast it goes
+    and how long it will take.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self.whole: TaskID | None = None
+        self.part = ""
+        self.began = self.told_at = 0.0
+
+    def part_started(self, name: str, number: int, count: int) -> None:
+        """Part `number` of `count` begins, from 1."""
+        self._clear()
+        if self.whole is None:
+            self.whole = self.progress.add_task("parts", total=count, unit="", per_item=0, note="")
+        self.progress.update(self.whole, completed=number - 1, note=name)
+        self.side = self.progress.add_task(name, total=None, unit="", note="")
+        self.part, self.began = name, time.monotonic()
+        self.told_at = self.began + FIRST_LINE_SECONDS - LINE_SECONDS
+
+    def part_progress(self, done: int, total: int) -> None:
+        """So many steps of the part are done."""
+        if self.side is not None:
+            self.progress.update(self.side, completed=done, total=total)
+        now = time.monotonic()
+        if self.live or self.quiet or not 0 < done < total or now - self.told_at < LINE_SECONDS:
+            return
+        self.told_at = now
+        rate = done / max(now - self.began, 1e-9)
+        self._line(f"  {self.part}: {done:,} of {total:,}, {rate:,.3g}/s, {(total - done) / rate:,.0f} s left")

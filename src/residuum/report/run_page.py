@@ -13,6 +13,21 @@ from residuum.files.atomic import write_file
 from residuum.report.figures import ArmCurves, Curve, error_curves, lines
 from residuum.report.page import Section, Table, render
 
+SHOWN_LAYERS = 6  # as many as there are colours
+LAYER_FIGURES = {
+    "response_std": (
+        "Responses of the layers",
+        "standard deviation",
+        "Of what each layer gives, after its batch normalisation and before ReLU or addition.",
+    ),
+    "gradient_norm": ("Gradients of the layers", "norm", "Of the loss with respect to the weights of each layer."),
+    "residual_ratio": (
+        "Residual branches",
+        "|F(x)| / |x|",
+        "What each block adds to its shortcut, as a share of what the shortcut carries.",
+    ),
+}
+
 
 def write_run_report(
     directory: Path,
@@ -37,6 +52,7 @@ def write_run_report(
         losses = {name: curve(metrics, key, scale=1) for key, name in named.items() if key in metrics[-1]}
         sections.append(Section(title="Loss", drawing=lines(losses, y_label="cross-entropy (nats)")))
         sections.append(Section(title="Learning rate", drawing=rates))
+        sections += _layers(metrics)
     if result is not None:
         sections.insert(0, Section(title="Result", table=_results(result)))
         for name in ("test", "val"):
@@ -68,6 +84,23 @@ def _curve_caption(metrics: Sequence[Mapping[str, Any]]) -> str:
     if "test_error" in metrics[-1]:
         text += " Test error is drawn for this figure only: nothing was chosen by it."
     return text
+
+
+def _layers(metrics: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Figures of the layer statistics, where the recipe asked for them: some layers from the first to the last."""
+    steps = [record["step"] for record in metrics]
+    sections = []
+    for quantity, (title, y_label, caption) in LAYER_FIGURES.items():
+        values = [record.get("layers", {}).get(quantity, {}) for record in metrics]
+        names = list(values[-1])
+        count = min(len(names), SHOWN_LAYERS)
+        shown = [names[round(index * (len(names) - 1) / max(count - 1, 1))] for index in range(count)]
+        curves = {name: Curve(steps, np.array([[each.get(name, np.nan) for each in values]])) for name in shown}
+        if curves:
+            more = f" {count} of {len(names)} are shown, from the image to the answer." if count < len(names) else ""
+            text = f"{caption} Measured on a few training images at the end of each epoch.{more}"
+            sections.append(Section(title=title, drawing=lines(curves, y_label=y_label), caption=text))
+    return sections
 
 
 def _results(result: Mapping[str, Any]) -> Table:

@@ -7,6 +7,7 @@ output would change at once. `unfold` gives such a net true statistics and leave
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -122,8 +123,10 @@ def re_estimate(net: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Each batch passes the net normalised by its own statistics, as in training, and all count alike ("precise"
     statistics: Wu & Johnson 2021, "Rethinking Batch in BatchNorm", section 3); batches should be of one size and mixed.
+    A layer that evaluation leaves out, as those of auxiliary heads, keeps the statistics it has.
     """
     net.eval()
+    before = {name: copy.deepcopy(bn.state_dict()) for name, bn in layers(net).items()}
     kept = {name: bn.momentum for name, bn in layers(net).items()}
     for bn in layers(net).values():
         bn.reset_running_stats()
@@ -136,4 +139,6 @@ def re_estimate(net: nn.Module, batches: Iterable[Tensor]) -> None:
     finally:
         for name, bn in layers(net).items():
             bn.momentum = kept[name]
+            if not bn.num_batches_tracked:
+                bn.load_state_dict(before[name])
         net.eval()

@@ -23,6 +23,7 @@ from residuum.data.batches import TrainingBatches
 from residuum.data.source import Split
 from residuum.errors import Interrupted, TrainingError
 from residuum.evaluation import Metrics, evaluate, repeatable
+from residuum.insight.statistics import layer_statistics
 from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
 from residuum.training.batch_norm import hold
@@ -68,6 +69,7 @@ class Loop:
             foreach=True,
         )
         self.forward = compiled(self.net, observer) if self.recipe.compile else self.net
+        self.statistics_batch = prepared.statistics_batch() if self.recipe.layer_statistics else None
         self.stop = StopRequest()
         self.clock = self.saved_at = time.monotonic()
         self.saved_step = 0
@@ -203,6 +205,8 @@ class Loop:
             if split is not None:
                 metrics = self.evaluate(split)
                 record |= {f"{name}_loss": metrics.loss, f"{name}_error": metrics.error}
+        if self.statistics_batch is not None:
+            record["layers"] = layer_statistics(self.net, *self.statistics_batch)
         self._count_time()
         record["seconds"] = round(progress.seconds, 3)
         error = record.get("val_error", record["train_error"])

@@ -40,7 +40,7 @@ def head_parameters(net: nn.Module, net_name: str, num_classes: int, in_channels
         last = [each for each in layers if each.weight.shape[0] == num_classes][-1:]
         found = [parameter for layer in last for parameter in layer.parameters()]
     if not found:
-        raise InputError(f"trunk_rate: {net_name} has no last layer with weights of its own. Try: trunk_rate 1")
+        raise InputError(f"trunk_rate: {net_name} has no last layer with weights of its own. Try: --trunk-rate 1")
     return found
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from residuum.data.batches import evaluation_batches, sample_order
 from residuum.data.preprocess import Preprocessing, fit
 from residuum.data.source import Dataset, stratified
 from residuum.errors import InputError
@@ -19,6 +20,8 @@ from residuum.nets.resnet import ResNet, zero_init_residual
 from residuum.training.recipe import Recipe
 
 HOLDOUT_SEED = 0  # the same images for every training seed, so that choices are comparable
+STATISTICS_SEED = 0  # the same images for every training seed, so that trainings are comparable
+STATISTICS_IMAGES = 64  # that layer statistics are of, at most: a few thousand positions of each channel
 OWN_NET_SIZE = 224  # pixels a folder's images are brought to for a net that is not of the catalog
 
 
@@ -33,6 +36,13 @@ class Prepared:
     recipe: Recipe
     seed: int
     device: torch.device
+
+    def statistics_batch(self) -> tuple[Tensor, Tensor]:
+        """The training images that layer statistics are of, as in evaluation, and their labels: always the same."""
+        train = self.dataset.train
+        count = min(STATISTICS_IMAGES, self.recipe.batch_size, len(train))
+        few = train.subset(sample_order(len(train), STATISTICS_SEED, 0, count), "train")
+        return next(evaluation_batches(few, self.preprocessing, batch_size=count, device=self.device))
 
 
 def prepare(

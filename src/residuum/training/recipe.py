@@ -41,6 +41,8 @@ class Recipe:
         image_size: side of the square the net sees, in pixels; None takes the data's own.
         holdout: share of the training set kept out to choose by, where the data has no validation split.
         track_test: record the test error after every epoch, for a figure; nothing is ever chosen by it.
+        layer_statistics: record after every epoch how the layers respond to a few training images; the training itself
+            stays the same to the bit.
         label_smoothing: share of the target spread over all classes.
         zero_init_residual: start every residual branch at zero.
         bn_group: images that each batch normalisation sees; None for the whole batch.
@@ -73,6 +75,7 @@ class Recipe:
     image_size: int | None = None
     holdout: float = 0.0
     track_test: bool = False
+    layer_statistics: bool = False
     label_smoothing: float = 0.0
     zero_init_residual: bool = False
     bn_group: int | None = None

@@ -255,6 +255,7 @@ def _classifier(loop: Loop, config: RunConfig, final: Mapping[str, Metrics], wei
         "data_fingerprint": config.data_fingerprint,
         "chosen_by": "the last iterate" + (", its learning rate lowered by the validation error" if by_error else ""),
         "metrics": {name: each.to_json() for name, each in final.items()},
+        "per_class": {name: each.per_class(loop.dataset.class_names) for name, each in final.items()},
         "weights_sha256": weights_sha256,
         "parameters": sum(parameter.numel() for parameter in loop.net.parameters()),
         "environment": loop.run.environment,

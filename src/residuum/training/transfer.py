@@ -54,7 +54,8 @@ def find_origin(net: str | Path | nn.Module | Classifier, observer: Observer) ->
     """The weights that the first argument of `train` stands for; None for an untrained net and for a module.
 
     Raises:
-        InputError: there is no such net or model, or its net is not of the catalog, so that it cannot be rebuilt.
+        InputError: there is no such net or model, it is untrained, or its net is not of the catalog, so that it cannot
+            be rebuilt.
     """
     if isinstance(net, Classifier):
         origin = Origin(net.net_name, net)
@@ -64,11 +65,15 @@ def find_origin(net: str | Path | nn.Module | Classifier, observer: Observer) ->
         name = str(net)
         if not (isinstance(net, Path) or ":" in name or os.sep in name or os.path.exists(name)):
             catalog.entry(name)  # says which name is nearest
-        model = str(Path(name).resolve()) if os.path.isdir(name) else name
+        model = str(Path(name).resolve()) if os.path.exists(name) else name
         classifier = references.load(
             net, on_bytes=lambda done, total: observer.evaluating(f"download {name}", done, total or 0)
         )
         origin = Origin(model, classifier)
+    if origin.classifier.card.get("weights") == "untrained":
+        raise InputError(
+            f"net: {origin.model} is untrained, there is nothing to go on from. Try: the name {origin.net_name} alone"
+        )
     if origin.net_name not in catalog.CATALOG:
         raise InputError(
             f"net: {origin.net_name} is not of the catalog, so it cannot be built for other classes. "
@@ -129,7 +134,8 @@ def take_weights(prepared: Prepared, origin: Origin, observer: Observer) -> Star
     elif len(was) != len(now):
         observer.message(f"new last layer: {len(now):,} classes in place of {len(was):,}")
     else:
-        observer.message(f"new last layer: {len(now):,} classes in place of {len(was):,} of other names")
+        kind = "in another order" if set(was) == set(now) else "of other names"
+        observer.message(f"new last layer: {len(now):,} classes in place of {len(was):,} {kind}")
     settle_statistics(prepared, observer)
     return Start(model=origin.model, weights_sha256=sha256, new_head=new_head, licence=origin.licence)
 

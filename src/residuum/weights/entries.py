@@ -3,7 +3,10 @@
 `residuum list --weights` shows it. Addresses, digests, preprocessing and figures are those of the publishers:
 torchvision 0.29 (`models.*_Weights`), timm 1.0.31 (`pretrained_cfg`, and the table of results in its model cards),
 Keras 3.15 (`applications`), the pages of Kaiming He's and Yerlan Idelbayev's repositories. Accuracy is of one centre
-crop, prepared as the entry says. The 8 hex digits in many file names are the beginning of the file's sha256.
+crop, prepared as the entry says; Keras does not tell how it resized images before, and 256 pixels are usual. The
+licence of Keras's VGG is Oxford's (CC-BY 4.0, by the README of fchollet/deep-learning-models); for its ResNets none is
+stated, so theirs is that of the library that offers them (Apache-2.0). The 8 hex digits in many file names are the
+beginning of the file's sha256.
 """
 
 from __future__ import annotations
@@ -172,7 +175,7 @@ def _keras(net: str, file: str, md5: str, mib: float, top1: float, top5: float) 
         url=f"{_KERAS}{file}_weights_tf_dim_ordering_tf_kernels.h5",
         md5=md5,
         mib=mib,
-        licence="MIT" if net.startswith("resnet") else "CC-BY-4.0",
+        licence="Apache-2.0" if net.startswith("resnet") else "CC-BY-4.0",
         labels="imagenet",
         num_test_images=50_000,
         preprocessing=KERAS,
@@ -316,6 +319,7 @@ def _from_directory(directory: Path) -> PretrainedWeights:
             crop=tuple(prepared["crop"]),
             mean=tuple(prepared["mean"]),
             std=tuple(prepared["std"]),
+            interpolation=prepared["interpolation"],
         ),
         top1=100 * tested["top1"] if "top1" in tested else None,
         num_test_images=tested.get("num_images", 0),

@@ -50,7 +50,7 @@ def is_cached(entry: PretrainedWeights) -> bool:
     """Whether an entry can be used without a network: it is ours, or its file lies in the cache."""
     if entry.is_ours:
         return True
-    return bool(entry.url) and where(entry).is_file() and _known(where(entry)) is not None
+    return bool(entry.url) and _known(entry) is not None
 
 
 def fetch(entry: PretrainedWeights, *, offline: bool = False, on_bytes: OnBytes = lambda done, total: None) -> Path:
@@ -67,14 +67,14 @@ def fetch(entry: PretrainedWeights, *, offline: bool = False, on_bytes: OnBytes 
         StorageError: the cache cannot be written.
     """
     if not entry.url:
-        raise InputError(f"{entry.reference}: cannot be fetched by a program. Try: {entry.how_to_get}")
+        raise by_hand(entry)
     path = where(entry)
-    if _known(path) is not None:
+    if _known(entry) is not None:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(path.name + ".lock")):
-            if _known(path) is None:
+            if _known(entry) is None:
                 _obtain(entry, path, offline or is_offline(), on_bytes)
     except OSError as error:
         raise storage_error(path, error) from error
@@ -89,18 +89,25 @@ def verify(entry: PretrainedWeights) -> str:
         DamagedError: it is not the published file, or not what it was when it was fetched.
     """
     path = where(entry)
-    if not entry.url or not path.is_file():
+    if not entry.url:
+        raise by_hand(entry)
+    if not path.is_file():
         raise InputError(f"{path}: is not in the cache. Try: residuum weights fetch {entry.reference}")
     try:
         found, fits = sha256_file(path), digest_of(entry).fits(path)
     except OSError as error:
         raise storage_error(path, error) from error
-    known = _record(path)
-    if not fits or (known is not None and known.sha256 != found):
+    record = _record(path)
+    if not fits or (record is not None and record.source == entry.url and record.sha256 != found):
         raise DamagedError(f"{path}: is not the file of {entry.reference} any more. Try: remove it, and fetch it again")
-    if known is None or not known.is_of(path):
+    if _known(entry) is None:
         _remember(entry, path, found)
     return found
+
+
+def by_hand(entry: PretrainedWeights) -> InputError:
+    """The error for a file that only a person can get."""
+    return InputError(f"{entry.reference}: cannot be fetched by a program. Try: {entry.how_to_get}")
 
 
 def digest_of(entry: PretrainedWeights) -> Digest:
@@ -108,10 +115,10 @@ def digest_of(entry: PretrainedWeights) -> Digest:
     return Digest(value=entry.md5, algorithm="md5") if entry.md5 else Digest(value=entry.sha256)
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file that `fetch` returned, as it was when it was checked."""
-    known = _known(path)
-    return known.sha256 if known is not None else sha256_file(path)
+def sha256_of(entry: PretrainedWeights) -> str:
+    """The sha256 of the file of an entry that is in the cache, as it was when it was checked."""
+    known = _known(entry)
+    return known.sha256 if known is not None else sha256_file(where(entry))
 
 
 def is_offline() -> bool:
@@ -169,10 +176,11 @@ def _record(path: Path) -> _Record | None:
         return None
 
 
-def _known(path: Path) -> _Record | None:
-    """What is known of the file, if it is as it was when it was checked."""
+def _known(entry: PretrainedWeights) -> _Record | None:
+    """What is known of the file of an entry, if it is as it was when it was checked, and checked as this entry's."""
+    path = where(entry)
     record = _record(path)
     try:
-        return record if record is not None and record.is_of(path) else None
+        return record if record is not None and record.source == entry.url and record.is_of(path) else None
     except OSError:
         return None

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -152,7 +151,8 @@ def mismatches(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
     """What does not fit, grouped: missing, extra, mis-shaped, not finite."""
     required = {name for name in own if not name.endswith("num_batches_tracked")}
     both = sorted(set(tensors) & set(own))
-    fitting = [name for name in both if tensors[name].shape == own[name].shape and is_plain(tensors[name])]
+    readable = {name for name in both if is_readable(tensors[name], own[name])}
+    fitting = [name for name in both if tensors[name].shape == own[name].shape and name in readable]
     groups = {
         "missing": sorted(required - set(tensors)),
         "not in the net": sorted(set(tensors) - set(own)),
@@ -162,12 +162,22 @@ def mismatches(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list
             if tensors[name].shape != own[name].shape
         ],
         "of a kind that is not read": [
-            f"{name} ({tensors[name].dtype}, {tensors[name].layout})" for name in both if not is_plain(tensors[name])
+            f"{name} ({tensors[name].dtype}, {tensors[name].layout})" for name in both if name not in readable
         ],
-        "not finite": [n for n in fitting if tensors[n].is_floating_point() and not torch.isfinite(tensors[n]).all()],
+        "not finite": [name for name in fitting if not is_finite(tensors[name], own[name])],
     }
     return [
         f"{len(names)} {what}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
         for what, names in groups.items()
         if names
     ]
+
+
+def is_readable(tensor: Tensor, own: Tensor) -> bool:
+    """Whether a tensor holds ordinary numbers of the kind that the net's does: integers are no weights."""
+    return is_plain(tensor) and (tensor.is_floating_point() or not own.is_floating_point())
+
+
+def is_finite(tensor: Tensor, own: Tensor) -> bool:
+    """Whether all values are numbers, and stay so in the type of the net's tensor."""
+    return bool(tensor.isfinite().all() and tensor.to(own.dtype).isfinite().all())

@@ -52,13 +52,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             it has; or the package that reads it is not installed.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: {strange_directory(path)}")
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(START_BYTES)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}). Try: the path of a weight file") from error
+    start = _start(path)
     what = stranger(start)
     if what:
         raise InputError(f"{path}: {what}")
@@ -67,6 +61,19 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             return _counted(each.read(path), path)
     known = ", ".join(each.name for each in FORMATS)
     raise InputError(f"{path}: is not a weight file (expected one of {known}). Try: another file")
+
+
+def _start(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError(f"{path}: {strange_directory(path)}")
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: is a pipe or a device. Try: a file")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(START_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be read ({reason}). Try: the path of a weight file") from error
 
 
 def _counted(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -7,20 +7,20 @@ scale of BatchNorm; factor and offset of Scale. The file has no signature: it is
 
 from __future__ import annotations
 
-import math
 import mmap
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from residuum.errors import DamagedError
 from residuum.weights.formats import MAX_TENSORS
-from residuum.weights.formats.wire import Wire, integers
+from residuum.weights.formats.arrays import shaped
+from residuum.weights.formats.wire import Wire, sizes
 
 NET_LAYER, NET_LAYER_V1 = 100, 2
 NAME_AND_BLOBS = {NET_LAYER: (1, 7), NET_LAYER_V1: (4, 6)}
+MAX_BLOBS = 32  # of a layer; BatchNorm has three
 BLOB_LEGACY_SHAPE, BLOB_DATA, BLOB_SHAPE, BLOB_DOUBLES = (1, 2, 3, 4), 5, 7, 8
 
 
@@ -51,9 +51,15 @@ def _blobs(content: memoryview) -> dict[str, Tensor]:
         if number not in NAME_AND_BLOBS:
             continue
         name_field, blobs_field = NAME_AND_BLOBS[number]
-        fields = [(field, value) for field, _, value in wire.fields(layer) if field in (name_field, blobs_field)]
-        name = next((str(value, "utf-8") for field, value in fields if field == name_field), "")
-        for index, value in enumerate(value for field, value in fields if field == blobs_field):
+        name, blobs = "", []
+        for field, _, value in wire.fields(layer):
+            if field == name_field:
+                name = str(value, "utf-8")
+            elif field == blobs_field:
+                blobs.append(value)
+            if len(blobs) > MAX_BLOBS:
+                raise ValueError(f"more than {MAX_BLOBS} blobs in a layer")
+        for index, value in enumerate(blobs):
             if f"{name}/{index}" in tensors or len(tensors) >= MAX_TENSORS:
                 raise ValueError(f"layer {name!r} twice, or too many")
             tensors[f"{name}/{index}"] = _tensor(wire, value)
@@ -68,7 +74,7 @@ def _tensor(wire: Wire, blob: memoryview) -> Tensor:
         if number in BLOB_LEGACY_SHAPE:
             legacy[number] = integer
         elif number == BLOB_SHAPE:
-            shape = [int(n) for field, _, dims in wire.fields(value) if field == 1 for n in integers(bytes(dims))]
+            shape = [size for field, _, dims in wire.fields(value) if field == 1 for size in sizes(dims)]
         elif number == BLOB_DATA:
             floats.append(value)
         elif number == BLOB_DOUBLES:
@@ -78,6 +84,4 @@ def _tensor(wire: Wire, blob: memoryview) -> Tensor:
             raise ValueError("a blob without a shape")
         shape = [legacy.get(number, 0) for number in BLOB_LEGACY_SHAPE]
     values = np.frombuffer(b"".join(doubles), "<f8") if doubles else np.frombuffer(b"".join(floats), "<f4")
-    if any(size < 0 for size in shape) or math.prod(shape) != values.size:
-        raise ValueError(f"{values.size} values for shape {shape}")
-    return torch.from_numpy(values.reshape(shape).astype(values.dtype.newbyteorder("=")))
+    return shaped(values, shape)

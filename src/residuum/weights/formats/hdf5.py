@@ -40,16 +40,15 @@ def read(path: Path) -> dict[str, Tensor]:
         import h5py
     except ImportError as error:
         raise missing_extra(str(path), "h5py", "weights") from error
-    tensors: dict[str, Tensor] = {}
+    reader = _Reader(path)
     try:
         with h5py.File(path, "r") as file:
-            root = file["model_weights"] if _is_hard(file, "model_weights") else file
-            _walk(root, "", path, tensors, set())
+            reader.walk(file["model_weights"] if _is_hard(file, "model_weights") else file, "")
     except InputError:
         raise
     except Exception as error:  # a damaged file can make its reader raise anything
         raise DamagedError(f"{path}: is not a whole HDF5 file. Try: another copy") from error
-    return tensors
+    return reader.tensors
 
 
 def _is_hard(group: h5py.Group, name: str) -> bool:
@@ -58,43 +57,53 @@ def _is_hard(group: h5py.Group, name: str) -> bool:
     return name in group and isinstance(group.get(name, getlink=True), h5py.HardLink)
 
 
-def _walk(group: h5py.Group, prefix: str, path: Path, tensors: dict[str, Tensor], seen: set[int]) -> None:
-    """Add what lies below a group; each group is entered once, since hard links can make endlessly many ways to it."""
-    import h5py
+class _Reader:
+    """What was read of a file so far. Hard links can make endlessly many ways to a group, and names for an array."""
 
-    address = h5py.h5o.get_info(group.id).addr
-    if address in seen or len(seen) > MAX_TENSORS or len(group) > MAX_TENSORS:
-        raise InputError(f"{path}: its groups are nested or filled beyond reason; not read")
-    seen.add(address)
-    for name in group:
-        full = prefix + name
-        if not _is_hard(group, name):
-            raise InputError(f"{path}: {full[:80]!a} is a link to elsewhere, which is not followed; not read")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            _walk(item, full + "/", path, tensors, seen)
-        elif isinstance(item, h5py.Dataset):
-            if len(tensors) >= MAX_TENSORS:
-                raise InputError(f"{path}: holds more than {MAX_TENSORS:,} arrays; not read")
-            tensors[full] = _tensor(item, full, path)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tensors: dict[str, Tensor] = {}
+        self.entered: set[int] = set()
+        self.bytes_left = path.stat().st_size
 
+    def walk(self, group: h5py.Group, prefix: str) -> None:
+        """Read what lies below a group; each is entered once."""
+        import h5py
 
-def _tensor(dataset: h5py.Dataset, name: str, path: Path) -> Tensor:
-    import h5py
+        address = h5py.h5o.get_info(group.id).addr
+        if address in self.entered or len(self.entered) > MAX_TENSORS or len(group) > MAX_TENSORS:
+            raise InputError(f"{self.path}: its groups are nested or filled beyond reason; not read")
+        self.entered.add(address)
+        for name in group:
+            full = prefix + name
+            if not _is_hard(group, name):
+                raise InputError(f"{self.path}: {full[:80]!a} is a link to elsewhere, which is not followed; not read")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                self.walk(item, full + "/")
+            elif isinstance(item, h5py.Dataset):
+                if len(self.tensors) >= MAX_TENSORS:
+                    raise InputError(f"{self.path}: holds more than {MAX_TENSORS:,} arrays; not read")
+                self.tensors[full] = self.tensor(item, f"{self.path}: {full[:80]!a}")
 
-    layout = dataset.id.get_create_plist().get_layout()
-    external = layout == h5py.h5d.CONTIGUOUS and dataset.external
-    if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or external:
-        raise InputError(
-            f"{path}: {name[:80]!a} is compressed, in chunks or outside the file, as Keras never writes weights; "
-            "not read. Try: h5repack -f NONE -l CONTI"
-        )
-    if dataset.dtype.kind not in NUMBERS:
-        raise InputError(f"{path}: {name[:80]!a} holds no numbers ({dataset.dtype}); not read")
-    shape = dataset.shape
-    needed = 0 if shape is None else math.prod(shape) * dataset.dtype.itemsize
-    held = dataset.id.get_storage_size()
-    if shape is None or needed != held or held > path.stat().st_size:
-        raise DamagedError(f"{path}: {name[:80]!a} claims {needed:,} bytes and has {held:,}; not read")
-    values = np.asarray(dataset[()])
-    return torch.from_numpy(np.array(values, values.dtype.newbyteorder("="), order="C"))
+    def tensor(self, dataset: h5py.Dataset, where: str) -> Tensor:
+        """The values of an array; messages begin with `where`."""
+        import h5py
+
+        layout = dataset.id.get_create_plist().get_layout()
+        external = layout == h5py.h5d.CONTIGUOUS and dataset.external
+        if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or external:
+            raise InputError(
+                f"{where} is compressed, in chunks or outside the file, as Keras never writes weights; "
+                "not read. Try: h5repack -f NONE -l CONTI"
+            )
+        if dataset.dtype.kind not in NUMBERS:
+            raise InputError(f"{where} holds no numbers ({dataset.dtype}); not read")
+        shape = dataset.shape
+        needed = 0 if shape is None else math.prod(shape) * dataset.dtype.itemsize
+        held = dataset.id.get_storage_size()
+        if shape is None or needed != held or held > self.bytes_left:
+            raise DamagedError(f"{where} claims {needed:,} bytes, more or less than the file has for it; not read")
+        self.bytes_left -= held
+        values = np.asarray(dataset[()])
+        return torch.from_numpy(np.array(values, values.dtype.newbyteorder("="), order="C"))

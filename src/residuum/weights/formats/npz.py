@@ -6,16 +6,15 @@ Object arrays are pickles and are refused. (format: numpy/lib/format.py)
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from residuum.errors import DamagedError, InputError
 from residuum.weights.formats.archive import directory
+from residuum.weights.formats.arrays import shaped
 
 MAX_RATIO = 20  # of all values to the file; trained weights hardly compress at all
 SPARE_BYTES = 1 << 20
@@ -57,8 +56,4 @@ def _tensor(content: bytes) -> Tensor:
     shape, fortran, dtype = header(stream)
     if dtype.kind not in NUMBERS or dtype.shape:
         raise ValueError(f"values of type {dtype}")
-    values = np.frombuffer(content, dtype, offset=stream.tell())
-    if any(size < 0 for size in shape) or math.prod(shape) != values.size:
-        raise ValueError(f"{values.size} values for shape {shape}")
-    array = values.reshape(shape, order="F" if fortran else "C")
-    return torch.from_numpy(np.array(array, dtype.newbyteorder("="), order="C"))
+    return shaped(np.frombuffer(content, dtype, offset=stream.tell()), shape, "F" if fortran else "C")

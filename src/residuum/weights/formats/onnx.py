@@ -6,7 +6,6 @@ The nodes are skipped, and so are constants and graphs inside them.
 
 from __future__ import annotations
 
-import math
 import mmap
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from residuum.errors import DamagedError, InputError
 from residuum.weights.formats import MAX_TENSORS
-from residuum.weights.formats.wire import Wire, integers
+from residuum.weights.formats.arrays import shaped
+from residuum.weights.formats.wire import Wire, integers, sizes
 
 MODEL_GRAPH, GRAPH_INITIALIZER = 7, 5
 DIMS, DATA_TYPE, NAME, RAW, EXTERNAL, LOCATION = 1, 2, 8, 9, 13, 14
@@ -74,7 +74,7 @@ def _tensor(wire: Wire, message: memoryview, path: Path) -> tuple[str, Tensor]:
     values: dict[int, list[memoryview]] = {}
     for number, integer, value in wire.fields(message):
         if number == DIMS:
-            shape += [int(n) for n in integers(bytes(value))] if value else [integer]
+            shape += sizes(value) if value else [integer]
         elif number == DATA_TYPE:
             data_type = integer
         elif number == NAME:
@@ -87,10 +87,7 @@ def _tensor(wire: Wire, message: memoryview, path: Path) -> tuple[str, Tensor]:
         raise InputError(f"{path}: {name[:60]!a} lies in another file, which is not read. Try: a model in one file")
     if data_type not in TYPES:
         raise InputError(f"{path}: {name[:60]!a} is of ONNX type {data_type}, which is not read")
-    array = _array(values, data_type)
-    if any(size < 0 for size in shape) or math.prod(shape) != array.size:
-        raise ValueError(f"{array.size} values for shape {shape}")
-    tensor = torch.from_numpy(array.reshape(shape).astype(array.dtype.newbyteorder("=")))
+    tensor = shaped(_array(values, data_type), shape)
     return name, tensor.view(torch.bfloat16) if data_type == BFLOAT16 else tensor
 
 

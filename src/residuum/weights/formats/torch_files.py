@@ -22,6 +22,7 @@ from residuum.weights.formats.pickles import MAX_PICKLE_BYTES, survey
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 LEGACY_PICKLES = 5  # magic number, protocol, machine, content, keys of storages
+LEGACY_CONTENT = 3
 MAX_WRAPPERS = 3
 WRAPPERS = ("state_dict", "model", "net", "model_state", "state_dict_ema", "model_ema", "ema")
 MAX_SHARING = 8  # times that all tensors together may be as large as the file: names that share memory
@@ -95,15 +96,16 @@ def _check_stream(path: Path) -> None:
     with path.open("rb") as stream:
         head = io.BytesIO(stream.read(MAX_PICKLE_BYTES))
     try:
-        first = survey(head, path)
-        if first.value != LEGACY_MAGIC:
+        found = [survey(head, path)]
+        if found[0].value != LEGACY_MAGIC:
             raise InputError(f"{path}: is a pickle, but not of torch.save. Try: the weights as safetensors")
-        rest = [survey(head, path) for _ in range(LEGACY_PICKLES - 1)]
+        while len(found) < LEGACY_PICKLES:
+            found.append(survey(head, path, found[-1].work))
     except InputError:
         raise
     except Exception as error:
         raise DamagedError(f"{path}: is not a whole file of torch.save. Try: another copy") from error
-    claimed = sum(rest[2].storage_bytes.values())
+    claimed = sum(found[LEGACY_CONTENT].storage_bytes.values())
     if claimed > path.stat().st_size:
         raise DamagedError(f"{path}: its storages claim {claimed:,} bytes of a file of {path.stat().st_size:,}")
 

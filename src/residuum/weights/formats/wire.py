@@ -12,7 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-MAX_FIELDS = 150_000  # a ResNet-1202 takes some 50,000
+MAX_FIELDS = 100_000  # a ResNet-1202 takes some 50,000
+MAX_INTEGER_BYTES = 1 << 20  # of one packed field; to take it apart needs fifty times as much
+MAX_SIZE_BYTES = 100  # of a packed shape: ten dimensions at the least
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
 
 
@@ -50,6 +52,8 @@ class Wire:
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    if place < len(message) and message[place] < 0x80:
+        return message[place], place + 1
     value = 0
     for shift in range(0, 70, 7):
         if place >= len(message):
@@ -62,12 +66,26 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
     raise ValueError("not a number")
 
 
-def integers(packed: bytes) -> npt.NDArray[np.int64]:
+def sizes(packed: memoryview) -> list[int]:
+    """A packed shape.
+
+    Raises:
+        ValueError: as `integers`, or it is no shape of an array.
+    """
+    if len(packed) > MAX_SIZE_BYTES:
+        raise ValueError("too many dimensions")
+    found: list[int] = integers(packed).tolist()
+    return found
+
+
+def integers(packed: bytes | memoryview) -> npt.NDArray[np.int64]:
     """The numbers of a packed field of int32, int64 or uint64; those of 64 bits wrap to negative ones.
 
     Raises:
-        ValueError: the last number is not whole, or one is longer than ten bytes.
+        ValueError: the last number is not whole, one is longer than ten bytes, or the field is too long.
     """
+    if len(packed) > MAX_INTEGER_BYTES:
+        raise ValueError(f"{len(packed):,} bytes of integers")
     content = np.frombuffer(packed, np.uint8)
     ends = np.flatnonzero(content < 0x80)
     if content.size == 0:

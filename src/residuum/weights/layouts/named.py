@@ -29,7 +29,9 @@ def unwrapped(tensors: Tensors, own: Tensors) -> dict[str, Tensor]:
     inner = dict(tensors)
     if COUNTER in inner and COUNTER not in own and all(name.startswith("module.") for name in inner.keys() - {COUNTER}):
         del inner[COUNTER]
-    while inner and not any(name in own for name in inner):
+    for _ in PREFIXES:  # one inside the other, but not without end
+        if any(name in own for name in inner):
+            break
         prefix = next((each for each in PREFIXES if all(name.startswith(each) for name in inner)), None)
         if prefix is None:
             break

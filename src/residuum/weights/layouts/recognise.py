@@ -13,8 +13,9 @@ from residuum.weights.layouts.named import named, unwrapped
 # What cannot be mapped, told by one name: what it is, and what to do.
 UNREADABLE = (
     (
-        re.compile(r"onnx::|val_\d|.*_bn_cst"),
-        "its exporter has folded batch normalisation into tensors without a name of their own",
+        # torch's former exporter; onnx_ir, _name_authority.py; onnxscript, _fuse_batchnorm.py
+        re.compile(r"onnx::|val_\d|.*\.weight_bias$"),
+        "its exporter has made tensors that no net has, as it does where it folds batch normalisation",
         "the state dict that the ONNX file was exported from",
     ),
     (
@@ -29,8 +30,8 @@ UNREADABLE = (
     ),
     (
         re.compile(r"res2a_branch2a/res2a_branch2a"),
-        "is Keras's ResNet50 of before 2019, whose stem pools otherwise",
-        "resnet50_weights_tf_dim_ordering_tf_kernels.h5 of keras-applications",
+        "is the first ResNet50 of Keras, which computed its pooling without padding, and later with",
+        "residuum weights fetch resnet50_v1:keras",
     ),
 )
 OPTIMISER = "optimizer_weights/"
