@@ -118,7 +118,7 @@ MISTAKES = {
     "no time": (["photo.png", "--seconds", "0"], "seconds: must be above 0, got 0. Try: --seconds 60"),
     "no samples": (["--data", "digits", "--samples", "0"], "samples: must be at least 1, got 0"),
     "a file as directory": (["photo.png", "--out", "photo.png"], "photo.png: is a file (expected a new directory)"),
-    "other channels": (["--data", "cifar10", "--data-dir", "nowhere"], "nowhere: no such directory"),
+    "no such data": (["--data", "cifar10", "--data-dir", "nowhere"], "nowhere: no such directory"),
 }
 
 
@@ -287,6 +287,8 @@ def test_photos_are_taken_from_the_data_where_none_are_given(digits_data: Datase
     assert looked_at.photos[0].name.startswith("digits val")
     with pytest.raises(InputError, match="does not know"):
         looked_at.own_labels()
+    with pytest.raises(InputError, match=r"images have 1 channels \(expected 3\)"):
+        subject(a_classifier(nn.Conv2d(3, 4, 1)), dataset=digits_data)
     named = Classifier(
         net=model.net, net_name="own", preprocessing=model.preprocessing, class_names=digits_data.class_names
     )

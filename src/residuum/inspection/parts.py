@@ -42,7 +42,6 @@ from residuum.insight.cam import METHODS, cam
 from residuum.insight.filters import first_filters, maximised, strongest_patches
 from residuum.insight.gradients import gradient_norms, gradient_split
 from residuum.insight.jacobian import block_spectra
-from residuum.insight.judge import deletion_insertion, randomised
 from residuum.insight.landscape import directions, line, mean_loss, plane
 from residuum.insight.lesions import gradient_by_length, lesions, path_lengths, removable, swaps
 from residuum.insight.places import residual_blocks, stages
@@ -158,6 +157,8 @@ def _attribution(subject: Subject, task: Task) -> None:
 
 
 def _judge(subject: Subject, task: Task) -> None:
+    from residuum.insight.judge import deletion_insertion  # its scipy.stats takes a second to import
+
     task.found["photos"] = photos = []
     for number, photo in enumerate(subject.photos):
         image, wanted = subject.image(number), subject.class_of(photo)
@@ -169,6 +170,8 @@ def _judge(subject: Subject, task: Task) -> None:
 
 
 def _sanity(subject: Subject, task: Task) -> None:
+    from residuum.insight.judge import randomised
+
     wanted = subject.class_of(subject.photos[0])
     layers = randomised(subject.net, subject.image(0), wanted, on_progress=task.step)
     task.found["layers"] = [asdict(each) for each in layers]
@@ -292,8 +295,8 @@ def _landscape(subject: Subject, task: Task) -> None:
 
 # Chosen so that the parts of a ResNet-18 and one photo take less than a minute on two cores.
 IN_TRAINING = 8  # images whose gradients are looked at together
-FOLLOWED = 4  # images whose gradients are followed along paths
-PATHS = 4  # of each length
+FOLLOWED = 8  # images whose gradients are followed along paths
+PATHS = 16  # of each length
 JUDGED_STEPS = 16
 LANCZOS_STEPS = 24  # a bound on the smallest singular value, seldom the value itself
 MAXIMISED_SIDE = 112  # pixels; enough for what one channel looks for

@@ -85,11 +85,11 @@ CAPTIONS = {
         Text(
             "Deletion takes the warmest places of the Grad-CAM map away first: the probability should fall fast, a "
             "low score is good. Insertion brings them back first into an empty picture: it should rise fast, a high "
-            "score is good. The random row is what an order drawn by chance gets: a map that is no better says "
+            "score is good. The random columns are what maps drawn by chance get: a map that is no better says "
             "nothing.",
             "삭제(deletion)는 Grad-CAM 맵에서 뜨거운 곳부터 지웁니다. 확률이 빨리 떨어져야 하므로 점수가 낮을수록 "
             "좋습니다. 삽입(insertion)은 빈 그림에 뜨거운 곳부터 되돌립니다. 빨리 올라야 하므로 높을수록 좋습니다. "
-            "무작위 행은 우연한 순서의 점수이며, 그보다 낫지 않은 맵은 아무것도 말해 주지 않습니다.",
+            "무작위(random) 열은 우연히 그린 맵의 점수이며, 그보다 낫지 않은 맵은 아무것도 말해 주지 않습니다.",
         ),
     ),
     "sanity": Caption(
@@ -141,13 +141,14 @@ CAPTIONS = {
         Text("Can a block stop a gradient?", "블록이 그래디언트를 막을 수 있는가"),
         Text(
             "The bar spans the extreme singular values of each block's Jacobian: by how much the block can stretch or "
-            "shrink a small change. The gradient passes at least as much as the lower end. Before the last ReLU and "
-            "after it are shown apart; rows that the ReLU sets to zero are counted, since through them nothing "
-            "passes. Where a bar goes on dotted, the smallest value was not found: it lies below the solid part.",
+            "shrink a small change. A gradient on its way back is scaled by a factor between the two. Before the last "
+            "ReLU and after it are shown apart; rows that the ReLU sets to zero are counted, since through them "
+            "nothing passes. Where a bar goes on dotted, the smallest value was not found: it lies below the solid "
+            "part.",
             "막대는 각 블록 야코비 행렬의 가장 큰 특이값과 가장 작은 특이값 사이입니다. 작은 변화를 블록이 얼마나 "
-            "늘이고 줄일 수 있는지를 뜻하며, 그래디언트는 적어도 아래쪽 끝만큼 지나갑니다. 마지막 ReLU 앞과 뒤를 따로 "
-            "보여 주고, ReLU가 0으로 만든 행은 아무것도 지나지 못하므로 따로 셉니다. 점선으로 이어지는 막대는 가장 "
-            "작은 값을 찾지 못한 것으로, 그 값은 실선 아래에 있습니다.",
+            "늘이고 줄일 수 있는지를 뜻하며, 되돌아가는 그래디언트는 그 사이의 배율로 바뀝니다. 마지막 ReLU 앞과 뒤를 "
+            "따로 보여 주고, ReLU가 0으로 만든 행은 아무것도 지나지 못하므로 따로 셉니다. 점선으로 이어지는 막대는 "
+            "가장 작은 값을 찾지 못한 것으로, 그 값은 실선 아래에 있습니다.",
         ),
     ),
     "paths": Caption(
@@ -196,10 +197,12 @@ CAPTIONS = {
         Text("Lesions: the net without some of its blocks", "절제: 블록 없이도 되는가"),
         Text(
             "Accuracy on the data when a block is taken out and only its shortcut is left, without any new training. "
-            "The dashed line is the whole net. Residual nets lose little by most blocks; the first block of a stage "
-            "costs more (Veit et al. 2016).",
-            "한 블록을 빼고 지름길만 남겼을 때(다시 학습하지 않고)의 정확도입니다. 점선은 온전한 망입니다. 잔차망은 "
-            "대부분의 블록을 빼도 거의 잃지 않으며, 단계의 첫 블록을 빼면 더 잃습니다(Veit 외 2016).",
+            "The dashed line is the whole net. Deep residual nets lose little by most blocks (Veit et al. 2016), "
+            "shallow ones more; a plain net breaks. Then several blocks taken out together, and two neighbours "
+            "exchanged.",
+            "한 블록을 빼고 지름길만 남겼을 때(다시 학습하지 않고)의 정확도입니다. 점선은 온전한 망입니다. 깊은 "
+            "잔차망은 대부분의 블록을 빼도 거의 잃지 않고(Veit 외 2016), 얕은 망은 더 잃으며, 일반 망은 무너집니다. "
+            "이어서 여러 블록을 함께 뺀 것과 이웃한 두 블록을 맞바꾼 것입니다.",
         ),
     ),
     "landscape": Caption(

@@ -55,17 +55,15 @@ def series(
 
 
 @styled
-def bars(
-    names: Sequence[str], values: Sequence[float], *, y_label: str, line_at: float | None = None, zero: bool = True
-) -> Drawing:
-    """One bar for each name; `zero` keeps the axis from 0 up to 1 for shares."""
+def bars(names: Sequence[str], values: Sequence[float], *, y_label: str, line_at: float | None = None) -> Drawing:
+    """One bar for each name; of shares and correlations the axis ends at 1."""
     figure, axis = _panel(y_label)
     axis.bar(range(len(names)), values, color=BLUE, width=0.75)
     axis.axhline(0, color="#333333", linewidth=0.8)
     if line_at is not None:
         axis.axhline(line_at, color=RED, linestyle="--", linewidth=1.2)
-    if zero and all(0 <= value <= 1 for value in values):
-        axis.set_ylim(0, 1.02)
+    if all(-1 <= value <= 1 for value in values):
+        axis.set_ylim(min(0, *values) * 1.1, 1.02)
     _name_ticks(axis, names)
     return drawn(figure)
 

@@ -215,7 +215,7 @@ def _spread(spread: Found) -> str:
 
 def _sanity(found: Found, photos: Sequence[PhotoLike]) -> list[Group]:
     names = [each["layer"] for each in found["layers"]]
-    drawing = bars(names, [each["correlation"] for each in found["layers"]], y_label="rank correlation", zero=False)
+    drawing = bars(names, [each["correlation"] for each in found["layers"]], y_label="rank correlation")
     return [
         Group(figures=[_drawing("sanity", drawing, f"{photos[0].name}; random from the left on" if photos else "")])
     ]
