@@ -4,13 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format clean
+.PHONY: demo test nightly lint format clean
 
 demo: $(INSTALLED)
 	$(BIN)/residuum reproduce degradation
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+nightly: $(INSTALLED)
+	RESIDUUM_MUTANTS=10000 RESIDUUM_KILLS=200 $(BIN)/python -m pytest --timeout 7200 \
+		tests/weights/test_hostile_files.py tests/training/test_resume.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check src tests results benchmarks
