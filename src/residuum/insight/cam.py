@@ -41,7 +41,9 @@ class Cam:
         method: one of `METHODS`.
         layer: whose output was weighed, by a name of `residuum.insight.taps`.
         class_index: the class that is explained.
-        map: `(h, w)`, at least 0, in units of the method: only its proportions mean something.
+        signed: `(h, w)`, what the method gives, in its own units: below 0 is what speaks against the class. Only
+            proportions mean something.
+        map: `(h, w)`, the same with 0 in place of what is below.
         overlay: `(H, W)`, the map brought to the size of the image bilinearly and divided by its maximum: 0 to 1. It is
             0 everywhere where nothing in the map speaks for the class.
     """
@@ -49,6 +51,7 @@ class Cam:
     method: str
     layer: str
     class_index: int
+    signed: NDArray[np.float32]
     map: NDArray[np.float32]
     overlay: NDArray[np.float32]
 
@@ -83,11 +86,13 @@ def cam(
         (gradients,) = torch.autograd.grad(logits[0, chosen], maps, allow_unused=True)
     if gradients is None:
         raise InputError(f"layer: the answer does not depend on {name!r}. Try: layer=None")
-    heat = METHODS[method](maps.detach()[0], gradients[0]).clamp(min=0)
+    signed = METHODS[method](maps.detach()[0], gradients[0])
+    heat = signed.clamp(min=0)
     return Cam(
         method=method,
         layer=name,
         class_index=chosen,
+        signed=signed.cpu().numpy(),
         map=heat.cpu().numpy(),
         overlay=_overlay(heat, (image.shape[2], image.shape[3])).cpu().numpy(),
     )

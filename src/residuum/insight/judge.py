@@ -206,8 +206,9 @@ class Sanity:
 
     Attributes:
         layer: the lowest layer that has lost its weights; all above it have, too.
-        correlation: Spearman's, of the map with that of the trained net, over the places of the map; 0 if one of the
-            two maps is the same everywhere.
+        correlation: Spearman's, of the signed map with that of the trained net, over the places of the map; 0 if one of
+            the two is the same everywhere. (What speaks against a class counts: without it half of the random nets
+            would leave an empty map.)
     """
 
     layer: str
@@ -255,7 +256,7 @@ def randomised(
         for index in part:
             _shuffle(layers[index][1], generator)
         now = cam(changed, image, trained.class_index, method=method)
-        found.append(Sanity(layers[part[-1]][0], _rank_correlation(trained.map, now.map)))
+        found.append(Sanity(layers[part[-1]][0], _rank_correlation(trained.signed, now.signed)))
         if on_progress is not None:
             on_progress(number, len(parts))
     return found
