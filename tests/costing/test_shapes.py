@@ -76,6 +76,33 @@ def test_an_expanded_tensor_takes_its_whole_size_as_result() -> None:
     same(aten.threshold_backward.default, expanded, meta(2, 3, 4, 4), 0)
 
 
+@pytest.mark.parametrize("second", ["alike", "broadcast", "other type", "shorter"])
+@pytest.mark.parametrize("func", [aten._foreach_add.List, aten._foreach_add_.List])
+def test_lists_of_tensors(func: torch._ops.OpOverload, second: str) -> None:
+    one = [meta(2, 3), meta(4, 3, 2, 2, layout="channels_last"), meta()]
+    others = {
+        "alike": [meta(2, 3), meta(4, 3, 2, 2), meta()],
+        "broadcast": [meta(1, 3), meta(3, 1, 1), meta()],
+        "other type": [meta(2, 3, dtype=torch.float64), meta(4, 3, 2, 2), meta()],
+        "shorter": [meta(2, 3)],
+    }
+    try:
+        expected = func(one, others[second])
+    except RuntimeError as error:
+        with pytest.raises(type(error)):
+            shapes.run(func, (one, others[second]), {})
+        return
+    found = shapes.run(func, (one, others[second]), {"alpha": 2})
+    assert (found is None) == (expected is None)
+    for each, other in zip(found or [], expected or [], strict=True):
+        assert (each.shape, each.dtype, each.device, each.stride()) == (
+            other.shape,
+            other.dtype,
+            other.device,
+            other.stride(),
+        )
+
+
 def test_other_scalars_and_types_go_to_pytorch() -> None:
     same(aten.add.Tensor, meta(2, 3), torch.tensor(1.0))
     same(aten.add.Tensor, meta(2, 3, dtype=torch.int32), meta(2, 3, dtype=torch.float16))

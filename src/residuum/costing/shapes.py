@@ -71,6 +71,17 @@ def _convolution(args: Arguments) -> Tensor | None:
     return image.new_empty((image.shape[0], weight.shape[0], *sides)) if min(sides) > 0 else None
 
 
+def _alike(args: Arguments) -> bool:
+    """Whether two lists of tensors, or a list and a number, go together without a change of shape or type."""
+    first, second = args[0], args[1]
+    if not all(each.is_meta and each.dtype.is_floating_point for each in first):
+        return False
+    if not isinstance(second, list):
+        return isinstance(second, float)
+    pairs = zip(first, second, strict=False)
+    return len(first) == len(second) and all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
+
+
 SHORTCUTS: dict[torch._ops.OpOverload, Callable[[Arguments], Any]] = {
     aten.relu.default: _like_first,
     aten.threshold_backward.default: _like_both,
@@ -79,6 +90,9 @@ SHORTCUTS: dict[torch._ops.OpOverload, Callable[[Arguments], Any]] = {
     aten.native_batch_norm_backward.default: _batch_norm_backward,
     aten.convolution.default: _convolution,
 }
+# Of an optimiser's step, on all parameters at once: with results, and in place.
+ON_LISTS = {aten._foreach_add.List}
+ON_LISTS_IN_PLACE = {aten._foreach_add_.List, aten._foreach_mul_.Scalar}
 
 
 def brought(value: Any, device: torch.device) -> Any:
@@ -95,6 +109,10 @@ def kernel_bytes(func: torch._ops.OpOverload, result: Any) -> int:
 
 def run(func: torch._ops.OpOverload, args: Arguments, kwargs: dict[str, Any]) -> Any:
     """The result of an operator: directly on the meta device where a shortcut knows it, else from PyTorch itself."""
+    if func in ON_LISTS and _alike(args):
+        return [empty_like(each) for each in args[0]]
+    if func in ON_LISTS_IN_PLACE and _alike(args):
+        return None
     shortcut = SHORTCUTS.get(func)
     if shortcut is not None and not kwargs and args[0].device.type == "meta":
         made = shortcut(args)
