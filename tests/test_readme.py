@@ -39,7 +39,7 @@ def test_the_commands_on_digits_and_the_python_run_as_pasted(
     for arguments in commands():
         if arguments[0] in ("list", "summary", "compare", "conv") or "runs/digits" in arguments:
             assert main(arguments) == 0, arguments
-    counting, python = blocks("python")[:2]
+    counting, python, looking = blocks("python")[:3]
     exec(counting, {})
     # The last two lines train for minutes; here with nets and epochs that take seconds.
     from residuum.experiments import degradation
@@ -48,8 +48,10 @@ def test_the_commands_on_digits_and_the_python_run_as_pasted(
     brief = degradation.Budget(lambda net: digits().changed({"steps": 2}), "2 updates")
     monkeypatch.setitem(degradation.BUDGETS, "grey", {"quick": brief})
     exec(python, {})
+    exec(looking, {})
     assert (tmp_path / "runs" / "finding" / "report.html").is_file()
     assert (tmp_path / "googlenet.html").is_file()
+    assert (tmp_path / "inspect-digits" / "index.html").is_file()
     assert (tmp_path / "plot.png").is_file()
 
 

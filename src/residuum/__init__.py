@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from residuum.errors import ResiduumError
     from residuum.evaluation import Metrics
     from residuum.experiments.claims import reproduce
+    from residuum.inspection.inspect import Inspection
+    from residuum.inspection.start import inspect
     from residuum.nets.catalog import net
     from residuum.records.finding import Finding, Verdict
     from residuum.references import NetBuilder, import_weights, load
@@ -113,6 +115,7 @@ _HOMES = {
     "Dataset": "residuum.data.source",
     "Execution": "residuum.training.recipe",
     "Finding": "residuum.records.finding",
+    "Inspection": "residuum.inspection.inspect",
     "Metrics": "residuum.evaluation",
     "Prediction": "residuum.classifier",
     "Preprocessing": "residuum.data.preprocess",
@@ -122,6 +125,7 @@ _HOMES = {
     "Verdict": "residuum.records.finding",
     "cost": "residuum.costing.count",
     "import_weights": "residuum.references",
+    "inspect": "residuum.inspection.start",
     "load": "residuum.references",
     "net": "residuum.nets.catalog",
     "open_dataset": "residuum.data.open",
@@ -137,6 +141,7 @@ __all__ = [
     "Dataset",
     "Execution",
     "Finding",
+    "Inspection",
     "Metrics",
     "Prediction",
     "Preprocessing",
@@ -147,6 +152,7 @@ __all__ = [
     "__version__",
     "cost",
     "import_weights",
+    "inspect",
     "load",
     "net",
     "open_dataset",

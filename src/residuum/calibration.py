@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional
 
@@ -113,6 +112,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         InputError: there is no image, a logit is not finite, or no temperature is best: where every answer is right
             each lower one is better, and where the answers are no better than chance each higher one.
     """
+    from scipy.optimize import minimize_scalar  # most of a second to import
+
     if not len(labels) or not logits.isfinite().all():
         raise InputError("temperature: needs finite answers to at least one image. Try: a validation split")
     scores, truth = logits.double(), labels.to(torch.int64)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Dataset
 from residuum.errors import InputError
 from residuum.inspection import parts
-from residuum.inspection.inspect import Inspection, State, chosen, inspect
+from residuum.inspection.inspect import Inspection, State, chosen, inspect_subject
 from residuum.inspection.parts import PARTS, Part, Task
 from residuum.inspection.record import files, plain
 from residuum.inspection.subject import Subject, spread, subject
@@ -166,7 +168,7 @@ def test_photos_turned_grey_and_large(here: Path) -> None:
 def test_a_net_without_classes_keeps_what_needs_none(here: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
-    found = inspect(
+    found = inspect_subject(
         subject(a_classifier(net), ["photo.png"]), ["filters", "activations", "cam", "responses", "anatomy"]
     )
     assert {each.name: each.state for each in found.outcomes} == {
@@ -179,7 +181,7 @@ def test_a_net_without_classes_keeps_what_needs_none(here: Path) -> None:
 
 def test_a_plain_net_says_why_anatomy_does_not_apply(here: Path, tiny_plain: nn.Module) -> None:
     model = a_classifier(tiny_plain, side=16)
-    found = inspect(subject(model, ["photo.png"]), ["anatomy", "gradients", "paths"])
+    found = inspect_subject(subject(model, ["photo.png"]), ["anatomy", "gradients", "paths"])
     assert found["anatomy"].state is State.DOES_NOT_APPLY
     assert found["gradients"].state is State.DONE
     assert found["gradients"].found["remark"], "the split does not apply, the norms do"
@@ -229,7 +231,7 @@ def small() -> Subject:
 
 def test_a_part_that_fails_says_so_and_the_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(monkeypatch, Part("filters", None, bad), Part("cam", "image", good), Part("responses", None, good))
-    found = inspect(small())
+    found = inspect_subject(small())
     assert [each.state for each in found.outcomes] == [State.FAILED, State.LACKS, State.DONE]
     assert found["filters"].reason == "RuntimeError: one two"
     assert found["cam"].reason.startswith("needs an image")
@@ -237,13 +239,13 @@ def test_a_part_that_fails_says_so_and_the_others_run(monkeypatch: pytest.Monkey
 
 def test_a_part_without_time_is_ended_at_its_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(monkeypatch, Part("cam", None, slow), Part("responses", None, good))
-    found = inspect(small(), seconds=1e-9)
+    found = inspect_subject(small(), seconds=1e-9)
     assert {each.state for each in found.outcomes} == {State.NO_TIME}
     assert found["responses"].reason.startswith("did not begin when the time was over. Try: --only responses")
     assert found["cam"].reason.startswith("did not begin")
     ticks = iter(range(100))
     monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
-    found = inspect(small(), seconds=3.5)
+    found = inspect_subject(small(), seconds=3.5)
     assert found["cam"].reason.startswith("ended at step 2 of 3 when the time was over")
     assert found["cam"].found == {"photos": []}, "what was found until then is kept"
 
@@ -259,6 +261,144 @@ def test_the_command_writes_what_there_was_before_ctrl_c(
     page = Path("out/index.html").read_text()
     assert "interrupted: not everything is here" in page
     assert "Layer responses" in page
+
+
+def killed(subject: Subject, task: Task) -> None:
+    task.found["layers"] = [{"layer": "a", "std": 1.0}]
+    task.step(1, 3)
+    os.kill(os.getpid(), signal.SIGTERM)
+    task.step(2, 3)
+
+
+def test_sigterm_writes_what_there_was_as_ctrl_c_does(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run_with(monkeypatch, Part("responses", None, killed), Part("anatomy", None, good))
+    assert main(["inspect", MODEL, "--out", "out"]) == 143
+    assert "interrupted: what was found until then is in out" in capsys.readouterr().err
+    assert states(written()) == {"responses": "interrupted", "anatomy": "interrupted"}
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+# ----- two nets, and a landscape that goes on
+
+
+def test_two_nets_are_drawn_in_the_same_figures(short: None, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parts = "anatomy,cam,gradients,landscape,probes,responses"
+    arguments = ["inspect", MODEL, "--beside", "other", "--data", "digits", "--samples", "64"]
+    open_classifier(MODEL).save("other")
+    assert main([*arguments, "--only", parts, "--seconds", "5000", "--out", "out"]) == 0, capsys.readouterr().err
+    values = written()
+    other = values["beside"]
+    assert (other["model"], set(other["parts"])) == ("other", set(parts.split(",")) - {"cam"})
+    assert set(states(other).values()) == {"done"}
+    own, its = (each["parts"]["gradients"]["found"]["layers"] for each in (values, other))
+    assert [each["norm"] for each in own] == pytest.approx([each["norm"] for each in its], rel=1e-3), "same weights"
+    with np.load("out/arrays.npz") as arrays:
+        one, two = arrays["landscape.values"], arrays["beside.landscape.values"]
+        assert one == pytest.approx(two, rel=1e-3)
+    page = Path("out/index.html").read_text()
+    assert f"<h1>Inside {MODEL} | other</h1>" in page
+    for name in ("responses-std", "anatomy-ratio", "anatomy-cosine", "gradients-norm", "probes-accuracy",
+                 "landscape-line", "landscape"):  # fmt: skip
+        assert list(Path("out").glob(f"{name}-both*.png")), name
+
+
+def open_classifier(reference: str) -> Classifier:
+    from residuum.references import load
+
+    return load(reference)
+
+
+BESIDE = {
+    "itself": (["--beside", MODEL], "beside: is the same model"),
+    "nothing to compare": (["--beside", "other", "--only", "filters"], "no part that compares nets is asked for"),
+    "no such model": (["--beside", "resnet21"], "resnet21"),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_mistakes_with_a_second_net(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given, expected = BESIDE[name]
+    assert main(["inspect", MODEL, "photo.png", *given]) == 2
+    err = capsys.readouterr().err
+    assert expected in err
+    assert len(err.splitlines()) == 1
+
+
+def test_an_unfinished_landscape_goes_on_to_the_same_bits(
+    short: None, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", MODEL, "--data", "digits", "--samples", "16", "--only", "landscape", "--seconds", "500"]
+    assert main([*arguments, "--out", "whole"]) == 0
+    mean_loss = parts.mean_loss
+    computed: list[int] = []
+
+    def ending(batches: Any) -> Any:
+        loss = mean_loss(batches)
+
+        def counted(net: nn.Module) -> float:
+            computed.append(1)
+            if len(computed) == 7:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return loss(net)
+
+        return counted
+
+    monkeypatch.setattr(parts, "mean_loss", ending)
+    monkeypatch.setattr(parts, "PIECE_SECONDS", 0)
+    assert main([*arguments, "--out", "broken"]) == 143
+    before = len(computed)
+    Path("broken/note.txt").write_text("mine")
+    assert main([*arguments, "--out", "broken"]) == 2, "what is not ours is not thrown away"
+    assert "note.txt" in capsys.readouterr().err
+    Path("broken/note.txt").unlink()
+    other = [each if each != "16" else "17" for each in arguments]
+    assert main([*other, "--out", "broken"]) == 2
+    assert "broken: holds an inspection of other weights or data" in capsys.readouterr().err
+    computed.clear()
+    computed += [1] * 7
+    assert main([*arguments, "--out", "broken"]) == 0
+    assert len(computed) - 7 == 12 - (before - 1), "3 on the line and 9 on the plane, none of them twice"
+    whole, broken = (written(each)["parts"]["landscape"]["found"] for each in ("whole", "broken"))
+    assert whole["line"] == broken["line"]
+    with np.load("whole/arrays.npz") as one, np.load("broken/arrays.npz") as two:
+        assert (one["landscape.values"] == two["landscape.values"]).all()
+    assert {path.name for path in here.iterdir()} == {"photo.png", "whole", "broken"}
+
+
+def test_an_untrained_net_is_normalised_by_the_batch(here: Path) -> None:
+    from residuum.insight.gradients import gradient_norms
+
+    looked_at = subject(open_classifier("resnet20"), ["photo.png", "photo.png"])
+    found = inspect_subject(looked_at, ["gradients"])["gradients"].found
+    assert found["statistics"] == "batch"
+    expected = gradient_norms(looked_at.net, looked_at.few(8), looked_at.few_labels(8), batch_statistics=True)
+    assert found["layers"][0]["norm"] == pytest.approx(expected[0].norm)
+    alone = inspect_subject(subject(open_classifier("resnet20"), ["photo.png"]), ["gradients"])["gradients"].found
+    assert alone["statistics"] == "running"
+    assert "normalises nothing here" in alone["remark"]
+
+
+def test_an_untrained_net_is_the_same_each_time(here: Path) -> None:
+    for directory in ("one", "two"):
+        assert main(["inspect", "resnet20", "photo.png", "--only", "gradients", "--out", directory]) == 0
+    one, two = (written(each)["parts"]["gradients"]["found"]["layers"] for each in ("one", "two"))
+    assert one == two
+
+
+def test_from_python(here: Path) -> None:
+    import residuum
+
+    found = residuum.inspect(MODEL, "photo.png", only=["filters", "anatomy", "probes"])
+    assert [each.state for each in found.outcomes] == [State.DONE, State.DONE, State.LACKS]
+    assert found["filters"].found["kernels"].shape[1:] == (1, 3, 3)
+    own = residuum.inspect(a_classifier(nn.Conv2d(3, 4, 3)), only=["filters"])
+    assert own["filters"].state is State.DONE
+    assert residuum.inspect(MODEL, data="digits", samples=20, only=["anatomy"])["anatomy"].state is State.DONE
+    with pytest.raises(InputError, match="grad-cam"):
+        residuum.inspect("nothing", only=["grad-cam"])
 
 
 def test_progress_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,6 +477,6 @@ def test_the_options(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["inspect", "--help"])
     out = capsys.readouterr().out
     found = set(re.findall(r"^[│\s]+--([a-z][a-z-]*)", out, re.MULTILINE)) - {"help"}
-    assert found == {"data", "data-dir", "samples", "only", "out", "seconds", "lang", "device", "json"}
+    assert found == {"beside", "data", "data-dir", "samples", "only", "out", "seconds", "lang", "device", "json"}
     for part in PARTS:
         assert part.name in out

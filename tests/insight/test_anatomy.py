@@ -103,6 +103,16 @@ def test_zero_init_residual_gives_blocks_that_add_nothing(name: str, images: Ten
         assert each.norm_x > 0
 
 
+def test_half_precision_has_room_for_large_maps(images: Tensor) -> None:
+    """Norms of several hundred: their product is beyond what a float16 holds."""
+    net = lived_in(VARIANTS["pad"])
+    exact = anatomy(net, 500 * images)
+    for each, other in zip(exact, anatomy(net.half(), (500 * images).half()), strict=True):
+        assert each.norm_x * each.norm_f > 65504
+        assert other.cosine == pytest.approx(each.cosine, abs=0.01)
+        assert other.response_std == pytest.approx(each.response_std, rel=0.01)
+
+
 def test_an_image_that_leaves_nothing_is_left_out_of_quotients() -> None:
     net = lived_in(VARIANTS["pad"])
     nn.init.constant_(net.bn1.bias, -1e9)

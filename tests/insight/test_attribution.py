@@ -142,6 +142,14 @@ def test_the_net_is_left_as_it_was(tiny_net: ResNet, make: object) -> None:
     assert not tiny_net.fc.weight.requires_grad
 
 
+@pytest.mark.parametrize("make", [integrated_gradients, occlusion])
+def test_values_of_a_net_of_half_precision_are_float32(bent_net: ResNet, make: object) -> None:
+    exact = make(bent_net, image(), 3).map  # type: ignore[operator]
+    half = make(bent_net.bfloat16(), image(), 3)  # type: ignore[operator]
+    assert (half.values.dtype, half.map.dtype) == ("float32", "float32")
+    assert abs(half.map - exact).max() < 0.1 * abs(exact).max()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -157,6 +157,15 @@ def test_maps_have_their_ranges_and_the_net_is_left_as_it_was(method: str) -> No
     assert found.class_index == int(net.eval()(image()).argmax())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_maps_of_a_net_of_half_precision_are_float32(dtype: torch.dtype) -> None:
+    net = residual(POST)
+    exact = cam(net, image(), 3)
+    half = cam(net.to(dtype), image(), 3)
+    assert (half.signed.dtype, half.map.dtype, half.overlay.dtype) == ("float32",) * 3
+    assert abs(half.overlay - exact.overlay).max() < 0.1
+
+
 def test_a_frozen_net_and_inference_mode_do_no_harm() -> None:
     net = residual(POST)
     expected = cam(net, image(), 3).map

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
 
 from residuum.errors import InputError
 from residuum.insight.gradients import gradient_norms, gradient_split
@@ -65,6 +66,19 @@ def test_a_zero_weight_has_no_relative_gradient() -> None:
     (only,) = gradient_norms(net, torch.ones(2, 1, 2, 2), torch.tensor([0, 1]))
     assert only.layer == "1"
     assert math.isnan(only.relative)
+
+
+def test_a_weight_that_two_layers_share_and_one_made_of_others() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), weight_norm(nn.Linear(4, 2)))
+    net[3].weight = net[1].weight
+    images, labels = torch.randn(2, 1, 2, 2), torch.tensor([0, 1])
+    found = gradient_norms(net, images, labels)
+    functional.cross_entropy(net(images), labels).backward()
+    assert [each.layer for each in found] == ["1", "3"]
+    assert [each.norm for each in found] == pytest.approx([float(net[1].weight.grad.norm())] * 2)
+    (only,) = gradient_norms(nn.Linear(4, 2), images.flatten(1), labels)
+    assert only.layer == ""
 
 
 def test_a_head_that_only_training_uses_is_left_out() -> None:

@@ -172,7 +172,7 @@ def test_block_spectra_say_what_is_wrong(image: Tensor) -> None:
         block_spectra(net, image.repeat(2, 1, 1, 1))
     with pytest.raises(InputError, match=r"'layer1.9' is not known .* Try: layer1.0"):
         block_spectra(net, image, names=["layer1.9"])
-    with pytest.raises(InputError, match="no blocks of this package"):
+    with pytest.raises(InputError, match="no residual blocks of ours"):
         block_spectra(nn.Conv2d(3, 3, 3).double(), image)
 
 

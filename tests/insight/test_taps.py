@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError
-from residuum.insight.taps import device_of, evaluating, maker_of, module_of, output_of, tapped
+from residuum.insight.taps import device_of, evaluating, maker_of, module_of, output_of, replaced, tapped
 from residuum.nets.resnet import ResNet, Variant
 
 
@@ -125,3 +125,27 @@ def test_each_module_returns_to_its_own_mode(tiny_net: ResNet) -> None:
 def test_the_device_is_that_of_the_parameters() -> None:
     assert device_of(nn.ReLU()).type == "cpu"
     assert device_of(nn.Linear(1, 1, device="meta")).type == "meta"
+
+
+def test_replaced_modules_come_back_after_an_exception(tiny_net: ResNet) -> None:
+    modules, other = list(tiny_net.named_modules()), nn.Identity()
+    with replaced(tiny_net, {"layer1": other, "bn1": other}):
+        assert tiny_net.layer1 is tiny_net.bn1 is other
+    with pytest.raises(ZeroDivisionError), replaced(tiny_net, {"layer1": other, "bn1": other}):
+        raise ZeroDivisionError
+    assert [(name, id(module)) for name, module in tiny_net.named_modules()] == [(n, id(m)) for n, m in modules]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("bn1.relu", "^layer: 'bn1.relu' is what a function makes of 'bn1', and no module. Try: 'bn1'"),
+        ("layer9", "^layer: the net has no layer 'layer9'"),
+        ("", "^net: is itself the module"),
+    ],
+)
+def test_what_cannot_be_replaced_leaves_the_net_whole(tiny_net: ResNet, name: str, says: str) -> None:
+    names = [name for name, _ in tiny_net.named_modules()]
+    with pytest.raises(InputError, match=says), replaced(tiny_net, {"conv1": nn.Identity(), name: nn.Identity()}):
+        pass
+    assert [name for name, _ in tiny_net.named_modules()] == names

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ import test_pages
 from PIL import Image
 from test_pages import HOSTILE, Reader, read
 
+from residuum.report import captions
 from residuum.report.captions import CAPTIONS, LANGUAGES, STATES
-from residuum.report.inspect_page import PAGE, PageFacts, inspect_page
-from residuum.report.inspect_parts import DRAWN, groups
+from residuum.report.inspect_page import PAGE, Beside, PageFacts, inspect_page
+from residuum.report.inspect_parts import DRAWN, groups, value_limits
+from residuum.report.inspect_twins import COMPARED
 from residuum.report.pictures import (
     coloured,
     contact_sheet,
@@ -233,7 +236,59 @@ def test_only_the_first_photos_are_open() -> None:
 
 
 def test_untrained_weights_are_said_to_be_random() -> None:
-    assert "nothing was trained" in inspect_page(facts(untrained=True), [Photo()], [])[PAGE].decode()
+    html = inspect_page(facts(untrained=["net7"]), [], [])[PAGE].decode()
+    assert "net7: random weights. Nothing was trained" in html, "without photos too"
+    assert "random weights" not in inspect_page(facts(), [Photo()], [])[PAGE].decode()
+
+
+def test_two_nets_stand_in_one_figure_and_what_does_not_apply_is_said_of_each() -> None:
+    own = {name: each for name, each in found().items() if name in COMPARED}
+    first = [
+        Outcome("anatomy", "does not apply", "net: is plain, so", {}),
+        *(Outcome(name, "done", "", each) for name, each in own.items() if name != "anatomy"),
+    ]
+    second = [
+        *(Outcome(name, "done", "", each) for name, each in own.items() if name != "probes"),
+        Outcome("probes", "failed", "RuntimeError: x", {}),
+    ]
+    files = inspect_page(facts(), [], first, Beside(("plain", HOSTILE), second))
+    text = " ".join(read(files[PAGE].decode()).text)
+    both = {name.removesuffix(".png") for name in files if "-both" in name}
+    assert both == {
+        "responses-std-both", "anatomy-ratio-both", "anatomy-cosine-both", "gradients-norm-both",
+        "landscape-line-both", "landscape-both-1", "landscape-both-2",
+    }  # fmt: skip
+    assert "does not apply : net: is plain" in text.replace("apply:", "apply :")
+    assert f"{HOSTILE}: What each stage already knows (probes)" in text
+    alone = inspect_page(facts(), [], first, None)
+    assert not [name for name in alone if "both" in name]
+
+
+def test_two_surfaces_have_the_same_colours_for_the_same_values() -> None:
+    surfaces = [np.array([[1.0, np.nan], [3.0, 2.0]]), np.array([[0.5, 9.0], [np.nan, np.nan]])]
+    assert value_limits(surfaces) == (0.5, 9.0)
+    assert value_limits([np.full((2, 2), np.nan)]) is None
+    assert value_limits([]) is None
+
+
+def test_heads_and_reasons_in_korean() -> None:
+    left = [Outcome("cam", "lacks what it needs", "needs an image. Try: residuum inspect MODEL photo.jpg", {}),
+            Outcome("sanity", "failed", "RuntimeError: x", {})]  # fmt: skip
+    done = [Outcome("anatomy", "done", "", found()["anatomy"]), Outcome("judge", "done", "", found()["judge"])]
+    text = " ".join(read(inspect_page(facts(languages=("ko",)), [Photo()], [*done, *left])[PAGE].decode()).text)
+    for expected in ("블록", "지름길", "무작위보다 나은가", "예", "사진이 필요합니다. 해 볼 것: residuum inspect",
+                     "RuntimeError: x"):  # fmt: skip
+        assert expected in text, expected
+    both = " ".join(read(inspect_page(facts(languages=LANGUAGES), [Photo()], [*done, *left])[PAGE].decode()).text)
+    assert "block / 블록" in both
+    assert "needs an image. Try" in both
+
+
+def test_reasons_that_are_translated_are_those_that_are_given() -> None:
+    sources = "".join(path.read_text() for path in Path(captions.__file__).parents[1].glob("ins*/*.py"))
+    flat = re.sub(r'"\s+f?"', "", sources)
+    for beginning in captions.REASONS:
+        assert beginning.partition(" when")[0] in flat, beginning
 
 
 # ----- pictures

@@ -1,7 +1,7 @@
 """What the layers of a net see in one image: their strongest maps, and the window of pixels behind every position.
 
-The overlay of a map over its image (Zeiler & Fergus 2013, Figure 2) wants both: position (y, x) of the map lies over
-`field.box(y, x, height, width)`, which is exact for any net, branches, borders and rounding included.
+The overlay of a map over its image wants both: position (y, x) of the map lies over `field.box(y, x, height, width)`,
+which is exact for any net, branches, borders and rounding included.
 """
 
 from __future__ import annotations

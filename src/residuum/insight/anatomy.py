@@ -7,15 +7,18 @@ weakly than those of their plain twins, the more so the deeper the net.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from residuum.insight.places import ResidualBlock, first_convolution, residual_blocks
-from residuum.insight.taps import evaluating, module_of
-from residuum.insight.terms import ShortcutKind, Terms, shortcut_blocks, shortcut_kind, watching
-from residuum.nets.blocks import PostActivation, SqueezeExcitation
+from residuum.insight.taps import device_of, evaluating, module_of, removing
+from residuum.insight.terms import ShortcutKind, Terms, finished, shortcut_blocks, shortcut_kind, watching
+from residuum.nets.blocks import SqueezeExcitation
+
+Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,13 @@ def anatomy(net: nn.Module, images: Tensor) -> list[BlockAnatomy]:
         found.append(_anatomy_of(name, blocks[name], terms))
 
     with evaluating(net), torch.no_grad(), watching([*blocks.items()], measure):
-        net(images)
+        net(images.to(device_of(net)))
     return found
 
 
 def _anatomy_of(name: str, block: ResidualBlock, terms: Terms) -> BlockAnatomy:
-    x, residual = terms.shortcut, terms.residual
-    without = torch.relu(x) if isinstance(block, PostActivation) else x
+    x, residual, output = _wide(terms.shortcut), _wide(terms.residual), _wide(terms.output)
+    without = finished(block, x)
     norm_x, norm_f = _norms(x), _norms(residual)
     product = (x * residual).sum(dim=(1, 2, 3)) / (norm_x * norm_f)
     return BlockAnatomy(
@@ -92,9 +95,14 @@ def _anatomy_of(name: str, block: ResidualBlock, terms: Terms) -> BlockAnatomy:
         norm_f=float(norm_f.mean()),
         ratio=_mean_quotient(norm_f, norm_x),
         cosine=float(torch.where(norm_x * norm_f > 0, product, 0).mean()),
-        distance_from_identity=_mean_quotient(_norms(terms.output - without), _norms(without)),
+        distance_from_identity=_mean_quotient(_norms(output - without), _norms(without)),
         response_std=_std(residual),
     )
+
+
+def _wide(maps: Tensor) -> Tensor:
+    """In float32 at least: a sum of products of float16 maps is soon beyond 65,504."""
+    return maps.to(torch.promote_types(maps.dtype, torch.float32))
 
 
 def _norms(maps: Tensor) -> Tensor:
@@ -109,7 +117,7 @@ def _mean_quotient(above: Tensor, below: Tensor) -> float:
 
 
 def _std(values: Tensor) -> float:
-    return float(values.std(correction=0))
+    return float(_wide(values).std(correction=0))
 
 
 def responses(net: nn.Module, images: Tensor) -> list[Response]:
@@ -130,22 +138,19 @@ def responses(net: nn.Module, images: Tensor) -> list[Response]:
         InputError: the net has no convolution.
     """
     first_convolution(net)
+    images = images.to(device_of(net))
     places = _response_places(net, images[:1])
     found: dict[str, float] = {}
 
-    def measuring(layer: str):  # type: ignore[no-untyped-def]
+    def measuring(layer: str) -> Hook:
         def measure(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
             found[layer] = _std(output)
 
         return measure
 
     handles = [module_of(net, place).register_forward_hook(measuring(layer)) for layer, place in places.items()]
-    try:
-        with evaluating(net), torch.no_grad():
-            net(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removing(handles), evaluating(net), torch.no_grad():
+        net(images)
     return [Response(layer, found[layer]) for layer in places]
 
 
@@ -158,7 +163,7 @@ def _response_places(net: nn.Module, image: Tensor) -> dict[str, str]:
     places: dict[str, str] = {}
     made: dict[int, tuple[str, Tensor, int]] = {}
 
-    def noting(name: str):  # type: ignore[no-untyped-def]
+    def noting(name: str) -> Hook:
         def note(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
             if isinstance(module, nn.Conv2d):
                 places[name] = name
@@ -172,12 +177,8 @@ def _response_places(net: nn.Module, image: Tensor) -> dict[str, str]:
 
     layers = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d) and m not in beside]
     handles = [module.register_forward_hook(noting(name)) for name, module in layers]
-    try:
-        with evaluating(net), torch.no_grad():
-            net(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removing(handles), evaluating(net), torch.no_grad():
+        net(image)
     return places
 
 

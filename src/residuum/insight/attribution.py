@@ -4,7 +4,7 @@ Integrated gradients (Sundararajan et al. 2017, equation 1): pixel by pixel, its
 gradient on the straight way from there to the image. The values add up to the difference of the logit between image and
 baseline (their Proposition 1, completeness), up to the error of the sum that stands for the integral.
 
-Occlusion (Zeiler & Fergus 2014, section 4.2): a window slides over the image and covers it; how much the logit falls
+Occlusion (Zeiler & Fergus 2013, section 4.2): a window slides over the image and covers it; how much the logit falls
 tells how much the net needed what was covered. It uses no gradient and knows no layer.
 
 A positive value speaks for the class, a negative one against it.
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError, unknown
-from residuum.insight.cam import class_of, logits_of, one_image
+from residuum.insight.cam import as_array, class_of, logits_of, one_image
 from residuum.insight.taps import evaluating
 
 OnSteps = Callable[[int, int], None]
@@ -98,8 +98,8 @@ def integrated_gradients(
     return Attribution(
         method="integrated_gradients",
         class_index=chosen,
-        values=values.cpu().numpy(),
-        map=values.sum(dim=0).cpu().numpy(),
+        values=as_array(values),
+        map=as_array(values.sum(dim=0)),
         completeness_error=error,
     )
 
@@ -153,7 +153,7 @@ def occlusion(
                 times[top : top + window, left : left + window] += 1
             if on_progress is not None:
                 on_progress(min(begin + BATCH, len(places)), len(places))
-    heat = (falls / times).cpu().numpy()
+    heat = as_array(falls / times)
     return Attribution(
         method="occlusion",
         class_index=chosen,

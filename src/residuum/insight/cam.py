@@ -92,9 +92,9 @@ def cam(
         method=method,
         layer=name,
         class_index=chosen,
-        signed=signed.cpu().numpy(),
-        map=heat.cpu().numpy(),
-        overlay=_overlay(heat, (image.shape[2], image.shape[3])).cpu().numpy(),
+        signed=as_array(signed),
+        map=as_array(heat),
+        overlay=as_array(_overlay(heat, (image.shape[2], image.shape[3]))),
     )
 
 
@@ -134,6 +134,11 @@ def one_image(net: nn.Module, image: Tensor) -> Tensor:
     with torch.inference_mode(False):  # a tensor of inference mode could be on no graph later
         copy = image.detach().clone()
         return copy if like is None else copy.to(like.device, like.dtype)
+
+
+def as_array(values: Tensor) -> NDArray[np.float32]:
+    """In the precision of the net, float32 at least."""
+    return values.to("cpu", torch.promote_types(values.dtype, torch.float32)).numpy()
 
 
 def logits_of(net: nn.Module, images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from residuum.errors import InputError
-from residuum.insight.taps import evaluating
+from residuum.insight.taps import device_of, evaluating
 from residuum.insight.terms import ShortcutKind, Terms, shortcut_blocks, shortcut_kind, watching
 
 
@@ -69,7 +69,8 @@ def gradient_norms(
 ) -> list[GradientNorm]:
     """The gradient of the mean cross-entropy with respect to the weight of each convolution and linear layer.
 
-    Layers that the logits do not depend on (auxiliary heads) are left out. Memory is that of a training step.
+    Layers that the logits do not depend on (auxiliary heads) are left out, and those whose weight is made of other
+    parameters (weight normalisation). Memory is that of a training step.
 
     Args:
         net: any.
@@ -81,13 +82,18 @@ def gradient_norms(
     Raises:
         InputError: batch statistics of a single image.
     """
-    names = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    state = _state(net, wanted={f"{name}.weight" for name in names})
+    parameters: dict[Tensor, str] = {parameter: name for name, parameter in net.named_parameters()}
+    layers = {
+        name: parameters[module.weight]
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight in parameters
+    }
+    state = _state(net, wanted={*layers.values()})
     loss = _loss(net, state, images, labels, batch_statistics)
-    weights = [state[f"{name}.weight"] for name in names]
+    weights = [state[weight] for weight in layers.values()]
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     found = []
-    for name, weight, gradient in zip(names, weights, gradients, strict=True):
+    for name, weight, gradient in zip(layers, weights, gradients, strict=True):
         if gradient is not None:
             norm, size = _norm(gradient), _norm(weight.detach())
             found.append(GradientNorm(name, norm, norm / size if size else math.nan))
@@ -153,7 +159,8 @@ def _loss(net: nn.Module, state: dict[str, Tensor], images: Tensor, labels: Tens
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.training = batch_statistics
-        return functional.cross_entropy(functional_call(net, state, (images,)), labels)
+        device = device_of(net)
+        return functional.cross_entropy(functional_call(net, state, (images.to(device),)), labels.to(device))
 
 
 def _norm(values: Tensor) -> float:

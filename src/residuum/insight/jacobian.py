@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError, unknown
-from residuum.insight.places import ResidualBlock, residual_blocks
-from residuum.insight.taps import evaluating
+from residuum.insight.places import ResidualBlock
+from residuum.insight.taps import device_of, evaluating, removing
+from residuum.insight.terms import blocks_of
 from residuum.nets.blocks import PostActivation
 
 Function = Callable[[Tensor], Tensor]
@@ -43,7 +44,8 @@ class Spectrum:
     Attributes:
         largest: singular value; of `lanczos` a lower bound, closer than `largest_residual` where that is small.
         largest_residual: norm of what is missing in J v = s u and J^T u = s v; 0 for `dense`.
-        smallest: singular value; None where Lanczos did not converge, or every row is dead.
+        smallest: singular value; None where Lanczos did not converge, or every row is dead. Of `lanczos` the smallest
+            that it met: one still smaller may hide where the random start hardly has its direction.
         smallest_at_most: what the smallest surely does not exceed (up to rounding), converged or not.
         residual_norm: as `largest_residual`, for `smallest_at_most`: a singular value lies that close to it.
         dead_rows: rows that are 0.
@@ -280,19 +282,15 @@ def block_spectra(
     blocks = _chosen(net, names)
     inputs: dict[str, Tensor] = {}
 
-    def keeping(name: str):  # type: ignore[no-untyped-def]
+    def keeping(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def keep(module: nn.Module, given: tuple[Tensor, ...]) -> None:
             inputs[name] = given[0]
 
         return keep
 
     handles = [block.register_forward_pre_hook(keeping(name)) for name, block in blocks]
-    try:
-        with evaluating(net), torch.no_grad():
-            net(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removing(handles), evaluating(net), torch.no_grad():
+        net(image.to(device_of(net)))
     found = []
     with evaluating(net):
         for done, (name, block) in enumerate(blocks, start=1):
@@ -322,9 +320,7 @@ def _addition(block: ResidualBlock) -> Function:
 
 
 def _chosen(net: nn.Module, names: Sequence[str] | None) -> list[tuple[str, ResidualBlock]]:
-    blocks = residual_blocks(net)
-    if not blocks:
-        raise InputError("net: has no blocks of this package, whose Jacobians are looked at. Try: resnet20 or plain20")
+    blocks = blocks_of(net)
     if names is None:
         return blocks
     known = dict(blocks)

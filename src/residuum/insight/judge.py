@@ -34,7 +34,7 @@ from torch.nn import functional
 from residuum.errors import InputError, unknown
 from residuum.insight.attribution import BATCH, filled
 from residuum.insight.cam import cam, class_of, logits_of, one_image
-from residuum.insight.taps import evaluating
+from residuum.insight.taps import evaluating, removing
 
 OnSteps = Callable[[int, int], None]
 GRID = (7, 7)
@@ -274,12 +274,8 @@ def _in_order(net: nn.Module, image: Tensor) -> list[tuple[str, nn.Module]]:
         for name, module in net.named_modules()
         if any(True for _ in module.parameters(recurse=False))
     ]
-    try:
-        with torch.no_grad(), evaluating(net):
-            net(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removing(handles), evaluating(net), torch.no_grad():
+        net(image)
     return list(ran.items())
 
 

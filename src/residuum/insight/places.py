@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
-from residuum.insight.taps import RELU, Relus, evaluating
+from residuum.insight.taps import RELU, Relus, device_of, evaluating
 from residuum.nets.blocks import PostActivation, PreActivation
 from residuum.nets.layers import ToGrid
 from residuum.nets.lenet import Subsample
@@ -66,7 +66,7 @@ def stages(net: nn.Module, images: Tensor) -> list[Stage]:
                 stack.callback(module.register_forward_hook(ends.leaving(name)).remove)
         stack.enter_context(evaluating(net))
         with torch.no_grad(), Relus(ends.rectified):
-            net(images[:1])
+            net(images[:1].to(device_of(net)))
     found = [Stage(name, channels, *size) for size, (name, channels) in ends.found.items() if size != (1, 1)]
     if not found:
         raise InputError("net: gives no map larger than 1x1, so there is nothing to look at. Try: a larger image")

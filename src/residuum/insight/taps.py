@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from residuum.errors import InputError
 
@@ -93,6 +94,38 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def replaced(net: nn.Module, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+    """The net with other modules in the places of those of these names; afterwards its own are back.
+
+    Raises:
+        InputError: the net has no module of a name, or is itself the module.
+    """
+    originals = {name: module_of(net, name) for name in modules}
+    if "" in originals:
+        raise InputError("net: is itself the module to replace. Try: nn.Sequential(net), in which it is named '0'")
+    for name in originals:
+        if (made := maker_of(net, name)) != name:
+            raise InputError(f"layer: {name!r} is what a function makes of {made!r}, and no module. Try: {made!r}")
+    try:
+        for name, module in modules.items():
+            net.set_submodule(name, module)
+        yield
+    finally:
+        for name, module in originals.items():
+            net.set_submodule(name, module)
+
+
+@contextmanager
+def removing(handles: Sequence[RemovableHandle]) -> Iterator[None]:
+    """Takes these hooks away at the end of the `with`."""
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Relus(TorchFunctionMode):

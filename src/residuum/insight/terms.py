@@ -1,4 +1,4 @@
-"""The two terms of a residual block's addition, F(x) and shortcut(x), as they are while a net runs."""
+"""The two terms of a residual block's addition, F(x) and shortcut(x): of which blocks, and while a net runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
 from residuum.insight.places import ResidualBlock, residual_blocks
-from residuum.nets.blocks import PostActivation
+from residuum.nets.blocks import PostActivation, PreActivation
 from residuum.nets.layers import PadShortcut
 
 ShortcutKind = Literal["identity", "pad", "projection"]
@@ -32,16 +33,25 @@ class Terms(NamedTuple):
     output: Tensor
 
 
+def blocks_of(net: nn.Module) -> list[tuple[str, ResidualBlock]]:
+    """The blocks of a net, plain or residual, by module name, in order.
+
+    Raises:
+        InputError: the net has no blocks of this package.
+    """
+    blocks = residual_blocks(net)
+    if not blocks:
+        raise InputError("net: has no residual blocks of ours, so there is no F(x) to look at. Try: resnet20")
+    return blocks
+
+
 def shortcut_blocks(net: nn.Module) -> list[tuple[str, ResidualBlock]]:
     """The blocks of a net that add F(x) to a shortcut, by module name, in order.
 
     Raises:
         InputError: the net has no blocks of this package, or is plain.
     """
-    blocks = residual_blocks(net)
-    if not blocks:
-        raise InputError("net: has no residual blocks, so there is no F(x) to look at. Try: resnet20")
-    found = [(name, block) for name, block in blocks if block.downsample is not None]
+    found = [(name, block) for name, block in blocks_of(net) if block.downsample is not None]
     if not found:
         raise InputError(
             "net: is plain, its blocks have no shortcut that F(x) could be compared with. Try: its residual twin"
@@ -54,6 +64,18 @@ def shortcut_kind(block: ResidualBlock) -> ShortcutKind:
     if isinstance(block.downsample, nn.Identity):
         return "identity"
     return "pad" if isinstance(block.downsample, PadShortcut) else "projection"
+
+
+def shortcut_of(block: ResidualBlock, x: Tensor) -> Tensor:
+    """What a block with a shortcut adds F(x) to."""
+    assert block.downsample is not None
+    shares = isinstance(block, PreActivation) and block.shares_activation
+    return block.downsample(block.activate(x) if shares else x)  # type: ignore[no-any-return, operator]
+
+
+def finished(block: ResidualBlock, total: Tensor) -> Tensor:
+    """What a block gives, by its sum."""
+    return torch.relu(total) if isinstance(block, PostActivation) else total
 
 
 @contextmanager

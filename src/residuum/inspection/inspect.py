@@ -7,9 +7,10 @@ runs. Ctrl-C ends the part that runs and begins no other; what was found until t
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Protocol
 
 from residuum.errors import InputError, unknown
@@ -95,12 +96,13 @@ def chosen(only: Sequence[str] | None) -> tuple[Part, ...]:
     return tuple(part for part in PARTS if part.name in only)
 
 
-def inspect(
+def inspect_subject(
     subject: Subject,
     only: Sequence[str] | None = None,
     *,
     seconds: float | None = None,
     watcher: Watcher | None = None,
+    begun: Mapping[str, Found] | None = None,
 ) -> Inspection:
     """Look inside a subject.
 
@@ -109,6 +111,7 @@ def inspect(
         only: names of parts; all by default. Parts that lack images or data say so and are left out.
         seconds: when to begin no more parts, and to end the one that runs at its next step; None for no end.
         watcher: who is told of the progress.
+        begun: what an earlier inspection of the same subject found by part, to go on from; of use to `landscape`.
 
     Raises:
         InputError: an unknown part; not one of the parts asked for has what it needs.
@@ -131,38 +134,45 @@ def inspect(
         if time.monotonic() >= deadline:
             outcomes[part.name] = _no_time(part.name, 0.0, 0, 0)
             continue
-        watcher.part_started(part.name, number, len(running))
-        outcomes[part.name] = outcome = _outcome(part, subject, deadline, watcher)
+        before = dict((begun or {}).get(part.name, {}))
+        began = partial(watcher.part_started, part.name, number, len(running))
+        outcomes[part.name] = outcome = _Work(part, before, deadline, watcher).outcome(subject, began)
         interrupted = outcome.state is State.INTERRUPTED
     return Inspection(subject, tuple(outcomes[part.name] for part in parts))
 
 
-def _outcome(part: Part, subject: Subject, deadline: float, watcher: Watcher) -> Outcome:
-    start = time.monotonic()
-    reached = (0, 0)
+class _Work:
+    """One part, from its beginning to what became of it."""
 
-    def step(done: int, total: int) -> None:
-        nonlocal reached
-        reached = (done, total)
-        watcher.part_progress(done, total)
-        if done < total and time.monotonic() >= deadline:
+    def __init__(self, part: Part, found: Found, deadline: float, watcher: Watcher) -> None:
+        self.part, self.found, self.deadline, self.watcher = part, found, deadline, watcher
+        self.start = time.monotonic()
+        self.reached = (0, 0)
+
+    def outcome(self, subject: Subject, began: Callable[[], None]) -> Outcome:
+        """Run the part; it fills `found` as it goes, so that what an interrupted one had is kept."""
+        try:
+            began()
+            self.part.run(subject, Task(self.found, self._step, self.deadline - self.start))
+        except InputError as error:
+            return self._ended(State.DOES_NOT_APPLY, str(error))
+        except _OutOfTimeError:
+            return _no_time(self.part.name, time.monotonic() - self.start, *self.reached, found=self.found)
+        except KeyboardInterrupt:
+            return self._ended(State.INTERRUPTED, f"interrupted at {_share(*self.reached)}")
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            return self._ended(State.FAILED, reason)
+        return self._ended(State.DONE, "")
+
+    def _step(self, done: int, total: int) -> None:
+        self.reached = (done, total)
+        self.watcher.part_progress(done, total)
+        if done < total and time.monotonic() >= self.deadline:
             raise _OutOfTimeError
 
-    def ended(state: State, reason: str) -> Outcome:
-        return Outcome(part.name, state, reason, time.monotonic() - start, found)
-
-    found: Found = {}  # filled by the part as it goes, so that what an interrupted one had is kept
-    try:
-        part.run(subject, Task(found, step, deadline - start))
-    except InputError as error:
-        return ended(State.DOES_NOT_APPLY, str(error))
-    except _OutOfTimeError:
-        return _no_time(part.name, time.monotonic() - start, *reached, found=found)
-    except KeyboardInterrupt:
-        return ended(State.INTERRUPTED, f"interrupted at {_share(*reached)}")
-    except Exception as error:
-        return ended(State.FAILED, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
-    return ended(State.DONE, "")
+    def _ended(self, state: State, reason: str) -> Outcome:
+        return Outcome(self.part.name, state, reason, time.monotonic() - self.start, self.found)
 
 
 def _no_time(name: str, seconds: float, done: int, total: int, found: Found | None = None) -> Outcome:

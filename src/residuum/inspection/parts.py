@@ -43,7 +43,8 @@ from residuum.insight.filters import first_filters, maximised, strongest_patches
 from residuum.insight.gradients import gradient_norms, gradient_split
 from residuum.insight.jacobian import block_spectra
 from residuum.insight.landscape import directions, line, mean_loss, plane
-from residuum.insight.lesions import gradient_by_length, lesions, path_lengths, removable, swaps
+from residuum.insight.lesions import lesions, removable, swaps
+from residuum.insight.paths import gradient_by_length, path_lengths
 from residuum.insight.places import residual_blocks, stages
 from residuum.insight.probes import embedding, linear_probes, stage_features
 from residuum.insight.taps import evaluating
@@ -134,13 +135,23 @@ def _anatomy(subject: Subject, task: Task) -> None:
 
 def _gradients(subject: Subject, task: Task) -> None:
     images, labels = subject.few(IN_TRAINING), subject.few_labels(IN_TRAINING)
+    remarks = []
+    normalises = any(isinstance(module, nn.BatchNorm2d) for module in subject.net.modules())
+    own = subject.untrained and normalises and len(images) > 1
+    if subject.untrained and normalises and not own:
+        remarks.append(UNNORMALISED)
     task.found["labels"] = "data" if subject.samples else "answers"
-    task.found["layers"] = [asdict(each) for each in gradient_norms(subject.net, images, labels)]
+    task.found["statistics"] = "batch" if own else "running"
+    norms = gradient_norms(subject.net, images, labels, batch_statistics=own)
+    task.found["layers"] = [asdict(each) for each in norms]
     task.step(1, 2)
     try:
-        task.found["blocks"] = [asdict(each) for each in gradient_split(subject.net, images, labels)]
+        split = gradient_split(subject.net, images, labels, batch_statistics=own)
+        task.found["blocks"] = [asdict(each) for each in split]
     except InputError as error:
-        task.found["remark"] = str(error)
+        remarks.append(str(error))
+    if remarks:
+        task.found["remark"] = "; ".join(remarks)
     task.step(2, 2)
 
 
@@ -286,13 +297,17 @@ def _landscape(subject: Subject, task: Task) -> None:
         ("line", partial(line, net, loss, x, fine), 0),
         ("values", partial(plane, net, loss, x, y, at), LINE_POINTS),
     ):
-        found[name] = survey(seconds=0)
+        found[name] = survey(done=found.get(name), seconds=0)
         while np.isnan(found[name]).any():  # in pieces: what is done is kept whatever happens
             left = task.seconds - (time.monotonic() - begin)
             found[name] = survey(done=found[name], seconds=min(PIECE_SECONDS, max(left, 0)))
             task.step(offset + int((~np.isnan(found[name])).sum()), total)
 
 
+UNNORMALISED = (
+    "images: batch normalisation of an untrained net has no statistics, and of one image takes none, so it normalises "
+    "nothing here. Try: two images or more"
+)
 # Chosen so that the parts of a ResNet-18 and one photo take less than a minute on two cores.
 IN_TRAINING = 8  # images whose gradients are looked at together
 FOLLOWED = 8  # images whose gradients are followed along paths

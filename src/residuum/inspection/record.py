@@ -1,29 +1,40 @@
-"""An inspection as files: `inspection.json` with all plain values, `arrays.npz` with all arrays."""
+"""An inspection as files: `inspection.json` with all plain values, `arrays.npz` with all arrays; and back again.
+
+Only a landscape is read back: it goes on where the time ended or a signal came, if weights and data are still the same.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from residuum.inspection.inspect import Inspection
+from residuum.errors import DamagedError
+from residuum.files.atomic import read_directory
+from residuum.inspection.inspect import Inspection, State
+from residuum.inspection.parts import Found
+from residuum.inspection.subject import Subject
 
+RECORD, ARRAYS = "inspection.json", "arrays.npz"
+UNFINISHED = (State.NO_TIME, State.INTERRUPTED)
 NOT_KEPT = ("tiles",)  # pixels of the data set, which lie there
 
 
-def plain(inspection: Inspection) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def plain(inspection: Inspection, prefix: str = "") -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """What was found as JSON values, and the arrays among it, which stand there as `{"array": name}`.
 
-    Arrays of one or no dimension with at most 64 numbers are written out.
+    Arrays of one or no dimension with at most 64 numbers are written out. Names of the others begin with `prefix`.
     """
     arrays: dict[str, NDArray[Any]] = {}
     subject, samples = inspection.subject, inspection.subject.samples
-    values = {
+    values: dict[str, Any] = {
         "photos": [
             {"name": photo.name, "class_index": photo.class_index, "answers": [list(each) for each in photo.answers]}
             for photo in subject.photos
@@ -34,11 +45,13 @@ def plain(inspection: Inspection) -> tuple[dict[str, Any], dict[str, NDArray[Any
                 "state": str(each.state),
                 "reason": each.reason,
                 "seconds": round(each.seconds, 3),
-                "found": _plain(each.found, each.name, arrays),
+                "found": _plain(each.found, prefix + each.name, arrays),
             }
             for each in inspection.outcomes
         },
     }
+    if any(each.name == "landscape" and each.state in UNFINISHED for each in inspection.outcomes):
+        values["fingerprint"] = fingerprint(subject)
     return values, arrays
 
 
@@ -47,7 +60,7 @@ def files(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
-    return {"inspection.json": text.encode(), "arrays.npz": stream.getvalue()}
+    return {RECORD: text.encode(), ARRAYS: stream.getvalue()}
 
 
 SHORT = 64
@@ -68,3 +81,52 @@ def _plain(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def fingerprint(subject: Subject) -> str:
+    """A sha256 of the weights and the samples: what a landscape depends on."""
+    digest = hashlib.sha256()
+    for name, tensor in subject.net.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().numpy().tobytes())
+    if subject.samples is not None:
+        for array in (subject.samples.pixels, subject.samples.labels):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def unfinished(directory: Path) -> dict[str, dict[str, Found]]:
+    """By fingerprint what an inspection in `directory` can go on from; nothing where none is there or it is complete.
+
+    Raises:
+        DamagedError: files were changed since, or others lie beside them.
+    """
+    if not (directory / RECORD).is_file():
+        return {}
+    written = read_directory(directory)
+    strangers = {path.name for path in directory.iterdir()} - {*written, "manifest.json"}
+    values = json.loads(written[RECORD])
+    inspections = [each for each in (values, values.get("beside")) if each]
+    begun = {}
+    with np.load(io.BytesIO(written[ARRAYS])) as arrays:
+        for each in inspections:
+            part = each["parts"].get("landscape", {})
+            if part.get("state") in UNFINISHED:
+                begun[each["fingerprint"]] = {"landscape": _surveyed(part["found"], arrays)}
+    if begun and strangers:
+        raise DamagedError(
+            f"{directory}: holds {min(strangers)[:80]!r} besides an inspection. Try: to move it away, or another --out"
+        )
+    return begun
+
+
+def _surveyed(found: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Found:
+    """The line and the plane of a landscape as far as they are there; what was not computed is NaN."""
+    read = {}
+    for name in ("line", "values"):
+        value = found.get(name)
+        if isinstance(value, dict):
+            read[name] = arrays[value["array"]]
+        elif value is not None:
+            read[name] = np.array(value, dtype=np.float64)
+    return read

@@ -75,6 +75,7 @@ class Subject:
         class_names: by output.
         photos: may be empty.
         samples: None where no data set was given.
+        untrained: whether the weights are random, and batch normalisation has no statistics of its own yet.
     """
 
     net: nn.Module
@@ -83,6 +84,7 @@ class Subject:
     device: torch.device
     photos: tuple[Photo, ...] = ()
     samples: Samples | None = None
+    untrained: bool = False
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -222,7 +224,12 @@ def subject(
         device=classifier.device,
         photos=tuple(_photo(classifier, name, own) for name, own in pixels),
         samples=taken,
+        untrained=_untrained(classifier),
     )
+
+
+def _untrained(classifier: Classifier) -> bool:
+    return classifier.card.get("weights") == "untrained"
 
 
 def spread(count: int, most: int) -> NDArray[np.int64]:
@@ -280,7 +287,7 @@ def _samples(classifier: Classifier, dataset: Dataset, count: int) -> Samples:
 def _own_labels(
     classifier: Classifier, dataset: Dataset, labels: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64] | None, str]:
-    if classifier.card.get("weights") == "untrained" and len(dataset.class_names) <= len(classifier.class_names):
+    if _untrained(classifier) and len(dataset.class_names) <= len(classifier.class_names):
         return labels, ""  # its classes have no names yet
     try:
         return classifier.own_labels(labels, dataset.class_names), ""

@@ -38,46 +38,50 @@ CAPTIONS = {
     "filters": Caption(
         Text("First-layer filters", "첫 층의 필터"),
         Text(
-            "Each square is one filter of the first convolution: the small pattern it answers to most. Grey is zero. "
-            "Trained nets show edges at several angles and blobs of colour; squares that look like noise were hardly "
-            "trained.",
+            "Each square is one filter of the first convolution: the small pattern it answers to most. Grey is "
+            "zero; each filter has its own scale. Large filters (7x7, 11x11) of a well trained net show edges at "
+            "several angles and blobs of colour, those that look like noise were hardly trained. 3x3 filters are "
+            "too small to show much.",
             "사각형 하나가 첫 합성곱 층의 필터 하나이며, 그 필터가 가장 강하게 반응하는 작은 무늬입니다. 회색은 "
-            "0입니다. 잘 학습된 망에서는 여러 방향의 가장자리와 색 얼룩이 보이고, 잡음처럼 보이는 필터는 거의 "
-            "학습되지 않은 것입니다.",
+            "0이고, 밝기 척도는 필터마다 따로입니다. 잘 학습된 망의 큰 필터(7x7, 11x11)에서는 여러 방향의 에지와 색 "
+            "얼룩이 보이고, 잡음처럼 보이는 것은 거의 학습되지 않은 필터입니다. 3x3 필터는 작아서 알아보기 "
+            "어렵습니다.",
         ),
     ),
     "activations": Caption(
         Text("Activation maps", "활성화 맵"),
         Text(
-            "The strongest channels at the end of each stage, strongest first; bright is where a channel answers. "
-            "Maps become coarser from stage to stage, and what they answer to becomes less like an edge and more like "
-            "a part of an object. The red frame on the photo is all that the brightest place of the strongest channel "
-            "can see (its receptive field, cut at the border).",
-            "각 단계(stage) 끝에서 가장 강한 채널들을 강한 순서로 놓았습니다. 밝은 곳이 그 채널이 반응한 위치입니다. "
-            "단계가 깊어질수록 맵은 거칠어지고, 가장자리보다는 물체의 부분에 반응합니다. 사진 위의 빨간 틀은 가장 "
-            "강한 채널의 가장 밝은 점이 볼 수 있는 전체 범위(수용 영역, 사진 경계에서 잘림)입니다.",
+            "The strongest channels at the end of each stage, strongest first, each in colours from its own "
+            "smallest value (dark) to its largest (bright). Maps become coarser from stage to stage, and what they "
+            "answer to becomes, as a rule, less like an edge and more like a part of an object. The red frame on "
+            "the photo is all that the brightest place of the strongest channel can see (its receptive field, cut "
+            "at the border).",
+            "각 단계(stage) 끝에서 평균 활성값이 큰 채널부터 놓았습니다. 색은 채널마다 따로 정해 가장 작은 값이 "
+            "어둡고 가장 큰 값이 밝습니다. 단계가 깊어질수록 맵은 거칠어지고, 대체로 에지보다는 물체의 부분에 "
+            "반응합니다. 사진 위의 빨간 틀은 가장 강한 채널의 가장 밝은 점이 볼 수 있는 전체 범위(수용 영역, 사진 "
+            "경계에서 잘림)입니다.",
         ),
     ),
     "cam": Caption(
         Text("Why this class", "왜 이 클래스인가"),
         Text(
-            "Warm places raised the score of the named class most, by three methods. A good map lies on the object. "
-            "Such a map shows where the evidence was, not what it was, and it is coarse: one value for each place of "
-            "the last stage.",
-            "따뜻한 색일수록 해당 클래스의 점수를 많이 올린 곳입니다. 세 가지 방법을 나란히 보여 줍니다. 좋은 맵은 "
-            "물체 위에 놓입니다. 이 맵은 근거가 '어디'에 있었는지를 보여 줄 뿐 '무엇'이었는지는 말하지 않으며, 마지막 "
-            "단계의 위치마다 값이 하나뿐이라 거칩니다.",
+            "Warm places spoke most for the named class, by three methods that weigh the maps of one layer by the "
+            "gradient of the class score. Where the net decides by the object, the map lies on the object. It shows "
+            "where the evidence was, not what it was, and it is coarse: one value for each place of that layer.",
+            "따뜻한 색일수록 해당 클래스의 근거가 된 곳입니다. 한 층의 맵에 클래스 점수의 그래디언트로 가중치를 주는 "
+            "세 가지 방법을 나란히 보여 줍니다. 망이 물체를 보고 판단했다면 맵은 물체 위에 놓입니다. 근거가 어디에 "
+            "있었는지를 보여 줄 뿐 무엇이었는지는 말하지 않으며, 그 층의 위치마다 값이 하나뿐이라 거칩니다.",
         ),
     ),
     "attribution": Caption(
         Text("A check by two other methods", "다른 두 방법으로 확인"),
         Text(
-            "Integrated gradients (red raised the score, blue lowered it) and occlusion (how much the score falls "
-            "when a grey square covers the place). Neither uses the maps above: where all agree, the explanation can "
-            "be trusted more.",
-            "통합 그래디언트(빨강은 점수를 올린 화소, 파랑은 내린 화소)와 가림 실험(그 자리를 회색 사각형으로 가렸을 "
-            "때 점수가 얼마나 떨어지는가)입니다. 둘 다 위의 맵을 쓰지 않으므로, 모두 일치하는 곳의 설명은 더 믿을 "
-            "만합니다.",
+            "Integrated gradients (red raised the score, blue lowered it, beside a grey picture) and occlusion (how "
+            "much the score falls when a grey square covers the place). Neither uses the maps above: where all "
+            "agree, the explanation can be trusted more.",
+            "통합 그래디언트(회색 그림과 비교해 빨강은 점수를 올린 화소, 파랑은 내린 화소)와 가림 실험(그 자리를 "
+            "회색 사각형으로 가렸을 때 점수가 얼마나 떨어지는가)입니다. 둘 다 위의 맵을 쓰지 않으므로, 모두 일치하는 "
+            "곳의 설명은 더 믿을 만합니다.",
         ),
     ),
     "judge": Caption(
@@ -97,69 +101,76 @@ CAPTIONS = {
         Text(
             "Weights are replaced by random ones from the last layer backwards, and the map is made anew each time. "
             "The bar is how alike the new map and the true one still are (rank correlation). It should fall towards "
-            "zero: a map that survives random weights shows the picture, not the net.",
+            "zero: a map that survives random weights shows the picture, not what the net has learned (Adebayo et "
+            "al. 2018).",
             "마지막 층부터 거꾸로 가중치를 무작위 값으로 바꾸며 매번 맵을 다시 만듭니다. 막대는 새 맵이 원래 맵과 "
-            "아직 얼마나 비슷한지(순위 상관)입니다. 0으로 떨어져야 합니다. 가중치가 무작위여도 남아 있는 맵은 망이 "
-            "아니라 사진을 보여 주는 것입니다.",
+            "아직 얼마나 비슷한지(순위 상관)이며, 0에 가까워져야 합니다. 가중치가 무작위여도 남아 있는 맵은 망이 "
+            "학습한 것이 아니라 사진 자체를 보여 주는 것입니다(Adebayo 외 2018).",
         ),
     ),
     "responses": Caption(
         Text("Layer responses", "층의 반응 크기"),
         Text(
-            "Standard deviation of what each layer gives out, after batch normalisation and before the ReLU or the "
-            "addition (He et al. 2015, Figure 7). Residual nets tend to have smaller responses than plain ones: their "
-            "layers only adjust what is passed on.",
-            "각 층이 내놓는 값의 표준편차입니다. 배치 정규화 뒤, ReLU나 덧셈 앞에서 잽니다(He 외 2015, 그림 7). "
-            "잔차망은 일반 망보다 반응이 작은 경향이 있습니다. 층들이 전달되는 값을 조금씩 고치기만 하기 때문입니다.",
+            "Standard deviation of what each layer gives out, after its batch normalisation (where it has one) and "
+            "before the ReLU or the addition (He et al. 2015, Figure 7). They found smaller responses in ResNets "
+            "than in their plain twins, and took it as a sign that residual layers only adjust what is passed on.",
+            "각 층이 내놓는 값의 표준편차입니다. 배치 정규화(있으면) 뒤, ReLU나 덧셈 앞에서 잽니다(He 외 2015, 그림 "
+            "7). 이 논문은 ResNet의 반응이 같은 깊이의 일반(plain) 망보다 작다는 것을 보고, 잔차 층이 전달되는 값을 "
+            "조금씩 고치기만 한다는 증거로 해석했습니다.",
         ),
     ),
     "anatomy": Caption(
         Text("What F(x) really does", "F(x)가 실제로 하는 일"),
         Text(
-            "Each residual block gives out F(x) plus its shortcut. First: how large F(x) is beside x; below the line "
-            "at 1 the block changes less than it passes on. Second: the cosine between the two; near 0 the block adds "
-            "something new, above 0 it strengthens, below 0 it takes away. Blocks at the start of a stage change size "
-            "and stand out.",
+            "Each residual block gives out F(x) plus its shortcut. First: how large F(x) is beside x; below the "
+            "line at 1 the block changes less than it passes on. The second curve is the change that is left after "
+            "the block's last ReLU. Second: the cosine between x and F(x); near 0 the block adds something new, "
+            "above 0 it strengthens, below 0 it takes away. Blocks at the start of a stage change the size of the "
+            "maps and stand out.",
             "잔차 블록의 출력은 F(x)와 지름길(shortcut)의 합입니다. 첫째 그림은 x에 견준 F(x)의 크기로, 1의 선보다 "
-            "낮으면 블록이 전달하는 것보다 적게 바꿉니다. 둘째 그림은 둘 사이의 코사인으로, 0에 가까우면 새로운 것을 "
-            "더하고, 0보다 크면 강화하고, 작으면 덜어 냅니다. 단계의 첫 블록은 크기가 바뀌므로 두드러집니다.",
+            "낮으면 전달하는 것보다 적게 바꿉니다. 둘째 곡선은 마지막 ReLU를 지난 뒤 남는 변화입니다. 둘째 그림은 "
+            "x와 F(x)의 코사인으로, 0 근처면 새로운 것을 더하고, 0보다 크면 강화하고, 작으면 덜어 냅니다. 단계의 첫 "
+            "블록은 맵의 크기를 바꾸므로 두드러집니다.",
         ),
     ),
     "gradients": Caption(
         Text("Gradient flow", "그래디언트의 흐름"),
         Text(
             "First: how large the gradient of the loss is at each layer's weights, from the image (left) to the "
-            "classifier; a curve that falls by orders of magnitude to the left is a vanishing gradient. Second: the "
+            "classifier. Falling by orders of magnitude to the left, it vanishes; rising, it explodes. Second: the "
             "gradient that passes each residual block, and which part of it took the shortcut, which the residual "
-            "branch.",
-            "첫째 그림은 손실의 그래디언트가 각 층의 가중치에서 얼마나 큰지를 이미지 쪽(왼쪽)에서 분류기 쪽으로 보여 "
-            "줍니다. 왼쪽으로 갈수록 몇 자릿수씩 작아지면 그래디언트 소실입니다. 둘째 그림은 각 잔차 블록을 지나는 "
-            "그래디언트와, 그중 지름길을 지난 몫과 잔차 가지를 지난 몫입니다.",
+            "branch; parts may cancel. Untrained nets are normalised by the batch, as in their first training step.",
+            "첫째 그림은 각 층의 가중치에 대한 손실의 그래디언트 크기를 이미지 쪽(왼쪽)에서 분류기 쪽으로 보여 "
+            "줍니다. 왼쪽으로 갈수록 몇 자릿수씩 작아지면 그래디언트 소실, 커지면 폭발입니다. 둘째 그림은 각 잔차 "
+            "블록을 지나는 그래디언트와, 그중 지름길 몫과 잔차 가지 몫이며, 둘은 상쇄될 수 있습니다. 학습되지 않은 "
+            "망은 첫 학습 단계처럼 배치 통계로 정규화합니다.",
         ),
     ),
     "jacobian": Caption(
         Text("Can a block stop a gradient?", "블록이 그래디언트를 막을 수 있는가"),
         Text(
-            "The bar spans the extreme singular values of each block's Jacobian: by how much the block can stretch or "
-            "shrink a small change. A gradient on its way back is scaled by a factor between the two. Before the last "
-            "ReLU and after it are shown apart; rows that the ReLU sets to zero are counted, since through them "
-            "nothing passes. Where a bar goes on dotted, the smallest value was not found: it lies below the solid "
-            "part.",
-            "막대는 각 블록 야코비 행렬의 가장 큰 특이값과 가장 작은 특이값 사이입니다. 작은 변화를 블록이 얼마나 "
-            "늘이고 줄일 수 있는지를 뜻하며, 되돌아가는 그래디언트는 그 사이의 배율로 바뀝니다. 마지막 ReLU 앞과 뒤를 "
-            "따로 보여 주고, ReLU가 0으로 만든 행은 아무것도 지나지 못하므로 따로 셉니다. 점선으로 이어지는 막대는 "
-            "가장 작은 값을 찾지 못한 것으로, 그 값은 실선 아래에 있습니다.",
+            "The bar spans the extreme singular values of each block's Jacobian: by how much it can stretch or "
+            "shrink a small change. No gradient on its way back grows by more than the largest. It cannot vanish "
+            "where the smallest is above 0, unless it lies in rows that the last ReLU set to zero (dead rows), or "
+            "the block gives out more values than it takes in. 'At most' is a bound: Lanczos did not find the "
+            "smallest (dotted), which may be far lower.",
+            "막대는 각 블록 야코비 행렬의 최대와 최소 특이값 사이로, 작은 변화를 얼마나 늘이고 줄일 수 있는지를 "
+            "뜻합니다. 역전파되는 그래디언트는 최대 특이값 배보다 커지지 않습니다. 최소가 0보다 크면 사라지지 "
+            "않지만, 마지막 ReLU가 0으로 만든 행(dead rows)에 있거나 출력이 입력보다 많은 블록이면 예외입니다. 'at "
+            "most'는 상한이며, 란초스법이 찾지 못한 최솟값(점선)은 훨씬 작을 수 있습니다.",
         ),
     ),
     "paths": Caption(
         Text("Paths through the net", "망을 지나는 경로들"),
         Text(
-            "A residual net is a sum over paths: each block is either entered or passed by. Grey: how many paths have "
-            "each length. Orange: how much of the gradient paths of that length carry together. The orange hill lies "
-            "left of the grey one where short paths do most of the training (Veit et al. 2016).",
-            "잔차망은 경로들의 합으로 볼 수 있습니다. 블록마다 들어가거나 지나칩니다. 회색은 길이별 경로의 수, 주황은 "
-            "그 길이의 경로들이 함께 나르는 그래디언트의 몫입니다. 주황 언덕이 회색보다 왼쪽에 있으면 짧은 경로가 "
-            "학습의 대부분을 맡고 있다는 뜻입니다(Veit 외 2016).",
+            "A residual net can be unrolled into paths: each block is either entered or passed by. Grey: how many "
+            "paths have each length. Orange: how much of the gradient the paths of that length carry, norms added "
+            "up. Where the orange hill lies left of the grey one, short paths carry most of it, as Veit et al. 2016 "
+            "found in a net of 54 blocks. Second figure: what a single path of each length carries, on average.",
+            "잔차망은 경로들로 펼쳐 볼 수 있습니다. 블록마다 들어가거나 지나칩니다. 회색은 길이별 경로의 수, 주황은 "
+            "그 길이의 경로들이 나르는 그래디언트의 몫(노름의 합)입니다. 주황 언덕이 회색보다 왼쪽에 있으면 짧은 "
+            "경로가 대부분을 나른다는 뜻이며, Veit 외(2016)는 블록 54개인 망에서 그렇다고 보고했습니다. 둘째 그림은 "
+            "길이별로 경로 하나가 평균적으로 나르는 크기입니다.",
         ),
     ),
     "maximised": Caption(
@@ -196,30 +207,34 @@ CAPTIONS = {
     "lesions": Caption(
         Text("Lesions: the net without some of its blocks", "절제: 블록 없이도 되는가"),
         Text(
-            "Accuracy on the data when a block is taken out and only its shortcut is left, without any new training. "
-            "The dashed line is the whole net. Deep residual nets lose little by most blocks (Veit et al. 2016), "
-            "shallow ones more; a plain net breaks. Then several blocks taken out together, and two neighbours "
+            "Accuracy on the data when a block is taken out and only its shortcut is left, without any new "
+            "training. The dashed line is the whole net. Veit et al. 2016 found that a residual net of 54 blocks "
+            "loses little by most of them, while a plain net breaks; a net of few blocks, such as the 9 of "
+            "ResNet-20, loses far more by each. Then several blocks taken out together, and two neighbours "
             "exchanged.",
-            "한 블록을 빼고 지름길만 남겼을 때(다시 학습하지 않고)의 정확도입니다. 점선은 온전한 망입니다. 깊은 "
-            "잔차망은 대부분의 블록을 빼도 거의 잃지 않고(Veit 외 2016), 얕은 망은 더 잃으며, 일반 망은 무너집니다. "
-            "이어서 여러 블록을 함께 뺀 것과 이웃한 두 블록을 맞바꾼 것입니다.",
+            "한 블록을 빼고 지름길만 남겼을 때(다시 학습하지 않고)의 정확도입니다. 점선은 온전한 망입니다. Veit "
+            "외(2016)에서 블록 54개인 잔차망은 대부분의 블록을 빼도 거의 잃지 않았고 일반(plain) 망은 무너졌습니다. "
+            "ResNet-20처럼 블록이 9개뿐인 망은 하나를 뺄 때마다 훨씬 많이 잃습니다. 이어서 여러 블록을 함께 뺀 것과 "
+            "이웃한 두 블록을 맞바꾼 것입니다.",
         ),
     ),
     "landscape": Caption(
         Text("The loss around the weights", "가중치 주변의 손실 지형"),
         Text(
-            "The loss on some of the data when all weights are moved along random directions, each filter by its own "
-            "size (Li et al. 2018); the middle is the net as it is. A wide smooth bowl is easy ground for training; "
-            "sharp walls and other valleys are hard ground. Two random directions are a thin slice: shapes beside it "
-            "stay unseen. White places were not computed within the time.",
-            "모든 가중치를 무작위 방향으로(필터마다 그 크기에 맞춰) 옮겼을 때의 손실입니다(Li 외 2018). 가운데가 "
-            "지금의 망입니다. 넓고 매끈한 그릇은 학습하기 쉬운 지형, 날카로운 벽과 여러 골짜기는 어려운 지형입니다. "
-            "두 방향은 얇은 단면일 뿐이라 그 밖의 모양은 보이지 않습니다. 흰 곳은 시간 안에 계산하지 못한 곳입니다.",
+            "The loss on some of the data when all weights are moved along random directions, each filter by its "
+            "own size (Li et al. 2018); the middle is the net as it is. A wide smooth bowl is taken as easy ground "
+            "for training, sharp walls and other valleys as hard ground. Two random directions are a thin slice: "
+            "shapes beside it stay unseen. White places have no finite loss, or were not computed within the time.",
+            "모든 가중치를 무작위 방향으로(필터마다 그 크기에 맞춰) 옮겼을 때, 데이터 일부에 대한 손실입니다(Li 외 "
+            "2018). 가운데가 지금의 망입니다. 넓고 매끈한 그릇은 학습하기 쉬운 지형, 날카로운 벽과 여러 골짜기는 "
+            "어려운 지형으로 봅니다. 두 방향은 얇은 단면일 뿐이라 그 밖의 모양은 보이지 않습니다. 흰 곳은 손실이 "
+            "유한하지 않거나 시간 안에 계산하지 못한 곳입니다.",
         ),
     ),
 }
 
 WORDS = {
+    "title": Text("Inside {}", "{}의 속"),
     "seen": Text("What the net sees and says", "망이 보는 것과 답"),
     "seen_reading": Text(
         "The part of each photo that reaches the net, at the size it sees, and its most probable classes.",
@@ -234,10 +249,11 @@ WORDS = {
     "over_time": Text("the time ended first: not everything is here", "시간이 다 됨: 일부만 있음"),
     "incomplete": Text("not complete", "일부만 있음"),
     "untrained": Text(
-        "These weights are random: nothing was trained, so nothing below was learned.",
-        "가중치가 무작위입니다. 학습되지 않았으므로 아래의 어떤 것도 학습된 것이 아닙니다.",
+        "{}: random weights. Nothing was trained, so nothing here was learned. Batch normalisation has no statistics "
+        "of its own yet and passes values on as they are, except where the caption says otherwise.",
+        "{}: 가중치가 무작위입니다. 학습되지 않았으므로 여기 보이는 어떤 것도 학습된 것이 아닙니다. 배치 정규화는 "
+        "아직 통계가 없어, 따로 적은 곳이 아니면 값을 그대로 통과시킵니다.",
     ),
-    "no_class": Text("gives no classes", "클래스를 내지 않음"),
 }
 
 STATES = {
@@ -248,3 +264,54 @@ STATES = {
     "interrupted": Text("interrupted", "중단됨"),
     "failed": Text("failed", "실패"),
 }
+
+# What stands in tables and under figures as it is.
+LABELS = {
+    "block": Text("block", "블록"),
+    "shortcut": Text("shortcut", "지름길"),
+    "cosine": Text("cosine", "코사인"),
+    "from identity": Text("from identity", "항등과의 거리"),
+    "std of F(x)": Text("std of F(x)", "F(x)의 표준편차"),
+    "largest before ReLU": Text("largest before ReLU", "ReLU 앞 최대"),
+    "largest after it": Text("largest after it", "ReLU 뒤 최대"),
+    "smallest": Text("smallest", "최소"),
+    "dead rows": Text("dead rows", "죽은 행"),
+    "photo": Text("photo", "사진"),
+    "deletion": Text("deletion", "삭제"),
+    "insertion": Text("insertion", "삽입"),
+    "random": Text("random", "무작위"),
+    "better than random": Text("better than random", "무작위보다 나은가"),
+    "yes": Text("yes", "예"),
+    "no": Text("no", "아니요"),
+    "gradient of each layer's weights": Text("gradient of each layer's weights", "층별 가중치의 그래디언트"),
+    "gradient at each block's input": Text("gradient at each block's input", "블록 입력에서의 그래디언트"),
+    "without so many blocks, drawn by chance": Text(
+        "without so many blocks, drawn by chance", "무작위로 고른 블록을 이만큼 뺐을 때"
+    ),
+    "two neighbours exchanged": Text("two neighbours exchanged", "이웃한 두 블록을 맞바꿨을 때"),
+}
+
+# The reasons why a part is not there, by how they begin; what follows "Try: " stays as it is.
+REASONS = {
+    "needs an image": "사진이 필요합니다",
+    "needs a data set": "데이터 세트가 필요합니다",
+    "did not begin when the time was over": "시간이 다 되어 시작하지 못했습니다",
+    "interrupted before it began": "시작하기 전에 중단되었습니다",
+    "net: is plain": "지름길이 없는 일반(plain) 망입니다",
+    "net: has no residual blocks": "잔차 블록이 없는 망입니다",
+    "net: gives no classes": "클래스를 내지 않는 망입니다",
+}
+
+
+def said(text: str, languages: Sequence[Language]) -> str:
+    """A label in these languages, where it is known in more than one; numbers and names as they are."""
+    return LABELS[text].joined(languages) if text in LABELS else text
+
+
+def reason(text: str, languages: Sequence[Language]) -> str:
+    """A reason in the language of the page; in English where the page has both, or it is not known in another."""
+    korean = next((own for beginning, own in REASONS.items() if text.startswith(beginning)), None)
+    if tuple(languages) != ("ko",) or korean is None:
+        return text
+    _, _, action = text.partition("Try: ")
+    return f"{korean}. 해 볼 것: {action}" if action else korean

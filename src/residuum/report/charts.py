@@ -16,6 +16,7 @@ from residuum.report.figures import COLOURS, Drawing, drawn, styled
 SIZE = (4.7, 3.4)  # inches
 ORANGE, BLUE, SKY, RED, GREEN = COLOURS[:5]
 GREY = "#8a94a3"
+LEAST = 1e-6  # that a logarithmic scale of colours shows
 LONGEST = 24  # characters of a name at an axis or in a legend
 NAMED = 14  # ticks with names; of more every second, third, ... is named
 LEGEND = {"frameon": False, "fontsize": 9, "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3, "borderpad": 0.2,
@@ -90,13 +91,32 @@ def spans(names: Sequence[str], values: Mapping[str, Sequence[Span]], *, y_label
 
 
 @styled
+def depths(
+    values: Mapping[str, Sequence[float]], *, y_label: str, log: bool = False, line_at: float | None = None
+) -> Drawing:
+    """A value of each layer of several nets, over how deep in its net the layer lies."""
+    figure, axis = _panel(y_label)
+    for colour, (label, own) in zip((BLUE, ORANGE, GREEN, RED), values.items(), strict=False):
+        if own:  # a net without such layers keeps its colour
+            axis.plot(np.linspace(0, 1, len(own)), own, "o-", color=colour, markersize=3, linewidth=1.4,
+                      label=_ending(label))  # fmt: skip
+    if log:
+        _logarithmic(axis)
+    if line_at is not None:
+        axis.axhline(line_at, color=GREY, linestyle="--", linewidth=1)
+    axis.set_xlabel("depth, from the image (0) to the classifier (1)")
+    axis.legend(**LEGEND)
+    return drawn(figure)
+
+
+@styled
 def curves(
     x: Sequence[float], values: Mapping[str, Sequence[float]], *, x_label: str, y_label: str, log: bool = False
 ) -> Drawing:
     """Named curves over one quantity."""
     figure, axis = _panel(y_label)
     for colour, (label, own) in zip((BLUE, ORANGE, GREEN, RED), values.items(), strict=False):
-        axis.plot(x, own, color=colour, linewidth=2, label=label)
+        axis.plot(x, own, color=colour, linewidth=2, label=_ending(label))
     if log:
         _logarithmic(axis)
     axis.set_xlabel(x_label)
@@ -142,11 +162,23 @@ def scatter(points: NDArray[np.floating], labels: NDArray[np.int64], class_names
 
 
 @styled
-def contours(x: Sequence[float], y: Sequence[float], values: NDArray[np.floating], *, label: str) -> Drawing:
-    """A surface over a plane, values on a logarithmic scale of colours; NaN stays white. The middle is marked."""
+def contours(
+    x: Sequence[float],
+    y: Sequence[float],
+    values: NDArray[np.floating],
+    *,
+    label: str,
+    limits: tuple[float, float] | None = None,
+) -> Drawing:
+    """A surface over a plane, values on a logarithmic scale of colours; NaN stays white. The middle is marked.
+
+    `limits` are the values of the first and the last colour, so that two surfaces can be compared.
+    """
     figure, axis = _panel("direction 2")
-    shown = np.log10(np.maximum(values, 1e-6))
-    image = axis.pcolormesh(x, y, np.ma.masked_invalid(shown), cmap="viridis", shading="nearest", rasterized=True)
+    shown = np.log10(np.maximum(values, LEAST))
+    low, high = (None, None) if limits is None else np.log10(np.maximum(limits, LEAST)).tolist()
+    image = axis.pcolormesh(x, y, np.ma.masked_invalid(shown), cmap="viridis", shading="nearest", rasterized=True,
+                            vmin=low, vmax=high)  # fmt: skip
     if np.isfinite(shown).all() and min(shown.shape) > 2 and np.ptp(shown) > 0:
         axis.contour(x, y, shown, levels=9, colors="white", linewidths=0.6, alpha=0.7)
     axis.plot([0], [0], "+", color="white", markersize=9, markeredgewidth=1.5)

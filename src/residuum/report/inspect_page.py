@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from residuum.report.captions import CAPTIONS, STATES, WORDS, Language
+from residuum.report.captions import CAPTIONS, STATES, WORDS, Language, reason, said
 from residuum.report.inspect_parts import PHOTO, Group, PhotoLike, Shown, groups, photo_figures
+from residuum.report.inspect_twins import group as both
 from residuum.report.page import Table
 
 OPEN_GROUPS = 3  # photos whose figures are shown at once; those of more are folded
@@ -39,7 +40,7 @@ class PageFacts:
         title, subtitle: at the top.
         footer: the command that makes it anew.
         languages: of titles and captions.
-        untrained: whether the weights are random.
+        untrained: the nets whose weights are random.
         unreadable: one line for each image that was left out.
     """
 
@@ -47,18 +48,32 @@ class PageFacts:
     subtitle: str
     footer: str
     languages: Sequence[Language]
-    untrained: bool = False
+    untrained: Sequence[str] = ()
     unreadable: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A second net, whose parts are drawn in the figures of the first.
+
+    Attributes:
+        names: of the first and the second net.
+        outcomes: of the second, of those parts that can be compared.
+    """
+
+    names: tuple[str, str]
+    outcomes: Sequence[OutcomeLike]
 
 
 class _Figure:
     """A figure as the template shows it."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, shown: Shown, languages: Sequence[Language]) -> None:
         self.markup = Markup(shown.svg) if shown.svg else None  # made by `figures`, which escapes all labels
         self.data = "data:image/png;base64," + base64.b64encode(shown.png).decode()
-        self.label, self.width, self.small = shown.label, shown.width, shown.width <= PHOTO
-        self.alt = shown.label or shown.name
+        self.label = said(shown.label, languages)
+        self.width, self.small = shown.width, shown.width <= PHOTO
+        self.alt = self.label or shown.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +85,21 @@ class _Section:
     groups: Sequence[Mapping[str, Any]] = ()
 
 
-def inspect_page(facts: PageFacts, photos: Sequence[PhotoLike], outcomes: Sequence[OutcomeLike]) -> dict[str, bytes]:
+def inspect_page(
+    facts: PageFacts, photos: Sequence[PhotoLike], outcomes: Sequence[OutcomeLike], beside: Beside | None = None
+) -> dict[str, bytes]:
     """The files of an inspection's page by name: `index.html` and the PNGs.
 
     Args:
         facts: what it says at the top and the bottom.
         photos: as the net sees them.
         outcomes: the parts in order; what a part that was ended early has found is shown with why it ended.
+        beside: another net, drawn in the same figures.
     """
-    drawn = {outcome.name: groups(outcome.name, outcome.found, photos) for outcome in outcomes}
+    drawn = {outcome.name: _drawn(outcome, beside, photos) for outcome in outcomes}
     seen = photo_figures(photos)
-    sections = [*_seen(facts, seen), *_shown(facts, outcomes, drawn), *_left_out(facts, outcomes)]
-    states = {outcome.state for outcome in outcomes}
+    sections = [*_seen(facts, seen), *_shown(facts, outcomes, drawn), *_left_out(facts, outcomes, beside)]
+    states = {outcome.state for outcome in (*outcomes, *(beside.outcomes if beside else ()))}
     stopped = [name for state, name in (("interrupted", "interrupted"), ("did not fit the time", "over_time"))
                if state in states]  # fmt: skip
     environment = Environment(
@@ -90,6 +108,11 @@ def inspect_page(facts: PageFacts, photos: Sequence[PhotoLike], outcomes: Sequen
     html = environment.get_template("inspect.html").render(
         title=facts.title,
         subtitle=facts.subtitle,
+        untrained=[
+            text.format(", ".join(facts.untrained))
+            for _, text in WORDS["untrained"].in_languages(facts.languages)
+            if facts.untrained
+        ],
         badge=WORDS[stopped[0]].joined(facts.languages) if stopped else "",
         languages=facts.languages,
         sections=sections,
@@ -100,17 +123,27 @@ def inspect_page(facts: PageFacts, photos: Sequence[PhotoLike], outcomes: Sequen
     return {PAGE: html.encode(), **{f"{figure.name}.png": figure.png for figure in figures}}
 
 
+def _drawn(outcome: OutcomeLike, beside: Beside | None, photos: Sequence[PhotoLike]) -> list[Group]:
+    """What there is to see of a part: of both nets first, where there are two that found something."""
+    own = groups(outcome.name, outcome.found, photos)
+    other = next((each for each in beside.outcomes if each.name == outcome.name), None) if beside else None
+    if beside is None or other is None or not other.found:
+        return own
+    shared = both(outcome.name, dict(zip(beside.names, (outcome.found, other.found), strict=True)))
+    if shared is None:
+        return own
+    return [shared, *(replace(group, title=group.title or beside.names[0]) for group in own)]
+
+
 def _seen(facts: PageFacts, figures: Sequence[Shown]) -> list[_Section]:
     if not figures:
         return []
-    state = WORDS["untrained"].joined(facts.languages) if facts.untrained else ""
     return [
         _Section(
             anchor="seen",
             title=WORDS["seen"].joined(facts.languages),
             readings=WORDS["seen_reading"].in_languages(facts.languages),
-            state=state,
-            groups=[_group(Group(figures=figures))],
+            groups=[_group(Group(figures=figures), facts.languages)],
         )
     ]
 
@@ -120,41 +153,62 @@ def _shown(facts: PageFacts, outcomes: Sequence[OutcomeLike], drawn: Mapping[str
     for outcome in outcomes:
         if not drawn[outcome.name]:
             continue
-        done = outcome.state == "done"
         caption = CAPTIONS[outcome.name]
-        state = "" if done else f"{WORDS['incomplete'].joined(facts.languages)}: {outcome.reason}"
         sections.append(
             _Section(
                 anchor=outcome.name,
                 title=caption.title.joined(facts.languages),
                 readings=caption.reading.in_languages(facts.languages),
-                state=state,
-                groups=[_group(group) for group in drawn[outcome.name]],
+                state=_state(outcome, facts.languages),
+                groups=[_group(group, facts.languages) for group in drawn[outcome.name]],
             )
         )
     return sections
 
 
-def _left_out(facts: PageFacts, outcomes: Sequence[OutcomeLike]) -> list[_Section]:
+def _state(outcome: OutcomeLike, languages: Sequence[Language]) -> str:
+    """Why a part is not all there; empty where it is."""
+    if outcome.state == "done":
+        return ""
+    word = WORDS["incomplete"] if outcome.found else STATES[outcome.state]
+    return f"{word.joined(languages)}: {reason(outcome.reason, languages)}"
+
+
+def _left_out(facts: PageFacts, outcomes: Sequence[OutcomeLike], beside: Beside | None) -> list[_Section]:
     languages = facts.languages
+    named = [("", each) for each in outcomes]
+    named += [(f"{beside.names[1]}: ", each) for each in beside.outcomes] if beside else []
     rows = [
-        [f"{CAPTIONS[each.name].title.joined(languages)} ({each.name})", STATES[each.state].joined(languages),
-         each.reason]
-        for each in outcomes if each.state != "done"
+        [f"{net}{CAPTIONS[each.name].title.joined(languages)} ({each.name})", STATES[each.state].joined(languages),
+         reason(each.reason, languages)]
+        for net, each in named if each.state != "done"
     ]  # fmt: skip
     heads = tuple(WORDS[word].joined(languages) for word in ("part", "what", "why"))
     sections = []
     if rows:
         table = Group(tables=[Table(heads, rows)])
-        sections.append(_Section(anchor="left-out", title=WORDS["left_out"].joined(languages), groups=[_group(table)]))
+        sections.append(
+            _Section(anchor="left-out", title=WORDS["left_out"].joined(languages), groups=[_group(table, languages)])
+        )
     if facts.unreadable:
         table = Group(tables=[Table((heads[2],), [[line] for line in facts.unreadable])])
         sections.append(
-            _Section(anchor="unreadable", title=WORDS["unreadable"].joined(languages), groups=[_group(table)])
+            _Section(
+                anchor="unreadable", title=WORDS["unreadable"].joined(languages), groups=[_group(table, languages)]
+            )
         )
     return sections
 
 
-def _group(group: Group) -> dict[str, Any]:
-    figures = list(map(_Figure, group.figures))
-    return {"title": group.title, "note": group.note, "figures": figures, "tables": group.tables}
+def _group(group: Group, languages: Sequence[Language]) -> dict[str, Any]:
+    figures = [_Figure(figure, languages) for figure in group.figures]
+    tables = [
+        replace(
+            table,
+            columns=[said(column, languages) for column in table.columns],
+            rows=[[said(cell, languages) if cell in ("yes", "no") else cell for cell in row] for row in table.rows],
+        )
+        for table in group.tables
+    ]
+    note = "; ".join(reason(line, languages) for line in group.note.split("; ")) if group.note else ""
+    return {"title": group.title, "note": note, "figures": figures, "tables": tables}

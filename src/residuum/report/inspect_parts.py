@@ -361,18 +361,25 @@ def _lesions(found: Found, photos: Sequence[PhotoLike]) -> list[Group]:
 def _landscape(found: Found, photos: Sequence[PhotoLike]) -> list[Group]:
     figures = []
     if "line" in found:
-        drawing = curves(found["line_at"].tolist(), {"": _finite(found["line"]).tolist()}, x_label="along direction 1",
+        drawing = curves(found["line_at"].tolist(), {"": finite(found["line"]).tolist()}, x_label="along direction 1",
                          y_label="loss (nats)")  # fmt: skip
         figures.append(_drawing("landscape-line", drawing, f"{found['images']} images"))
     if "values" in found:
         done = int((~np.isnan(found["values"])).sum())
-        drawing = contours(found["at"], found["at"], _finite(found["values"]), label="loss (nats)")
+        drawing = contours(found["at"], found["at"], finite(found["values"]), label="loss (nats)")
         figures.append(_drawing("landscape", drawing, f"{done} of {found['values'].size} points"))
     return [Group(figures=figures)] if figures else []
 
 
-def _finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The values, NaN where they are infinite."""
     return np.where(np.isinf(values), np.nan, values)
+
+
+def value_limits(surfaces: Sequence[NDArray[np.floating]]) -> tuple[float, float] | None:
+    """The smallest and the largest of all values that are numbers."""
+    values = np.concatenate([surface[~np.isnan(surface)] for surface in surfaces]) if surfaces else np.zeros(0)
+    return (float(values.min()), float(values.max())) if values.size else None
 
 
 def _columns(rows: Sequence[Found], name: str, *keys: str) -> tuple[list[str], dict[str, list[float]]]:

@@ -38,3 +38,11 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._previous = {}
+
+
+class Interrupting(StopRequest):
+    """As `StopRequest`, for work that asks nobody: the first signal is raised as KeyboardInterrupt where it runs."""
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        super()._note(number, frame)
+        raise KeyboardInterrupt

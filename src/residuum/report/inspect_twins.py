@@ -1,0 +1,91 @@
+"""Two nets in one figure: of the parts that can be compared, what the one found beside what the other did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from residuum.report.charts import contours, curves, depths
+from residuum.report.figures import Drawing
+from residuum.report.inspect_parts import Group, Shown, finite, value_limits
+
+Found = Mapping[str, Any]
+WIDTH = 470  # pixels on the page
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One value of each layer or block.
+
+    Attributes:
+        rows, value: where it stands in what a part found.
+        y_label: at the axis.
+        log: whether the axis is logarithmic.
+        line_at: a value to compare with.
+    """
+
+    rows: str
+    value: str
+    y_label: str
+    log: bool = False
+    line_at: float | None = None
+
+
+COMPARED: Mapping[str, Sequence[Compared]] = {
+    "responses": [Compared(rows="layers", value="std", y_label="std of responses")],
+    "anatomy": [
+        Compared(rows="blocks", value="ratio", y_label="|F(x)| / |x|", line_at=1),
+        Compared(rows="blocks", value="cosine", y_label="cosine(x, F(x))", line_at=0),
+    ],
+    "gradients": [Compared(rows="layers", value="norm", y_label="|dL/dW|", log=True)],
+    "probes": [Compared(rows="probes", value="accuracy", y_label="accuracy")],
+    "landscape": [],
+}
+
+
+def compared(part: str, found: Mapping[str, Found]) -> list[Shown]:
+    """The figures of a part with both nets, by their names; none where the second net found nothing to draw."""
+    if part == "landscape":
+        return _landscapes(found)
+    drawn = []
+    for each in COMPARED.get(part, ()):
+        values = {name: _values(own, each) for name, own in found.items()}
+        if any(values.values()):
+            drawing = depths(values, y_label=each.y_label, log=each.log, line_at=each.line_at)
+            drawn.append(_shown(f"{part}-{each.value}-both", drawing, ""))
+    return drawn
+
+
+def _values(found: Found, each: Compared) -> list[float]:
+    return [float(row[each.value]) for row in found.get(each.rows, ())]
+
+
+def _landscapes(found: Mapping[str, Found]) -> list[Shown]:
+    """One chart of both lines, and the planes in the same colours for the same loss."""
+    lines = {name: finite(own["line"]).tolist() for name, own in found.items() if "line" in own}
+    if not lines:
+        return []
+    at = next(own["line_at"] for own in found.values() if "line" in own)
+    drawing = curves(at.tolist(), lines, x_label="along direction 1", y_label="loss (nats)", log=True)
+    drawn = [_shown("landscape-line-both", drawing, "")]
+    planes = {name: finite(own["values"]) for name, own in found.items() if "values" in own}
+    limits = value_limits(list(planes.values()))
+    for number, (name, values) in enumerate(planes.items(), start=1):
+        places = found[name]["at"]
+        done = int((~np.isnan(found[name]["values"])).sum())
+        drawing = contours(places, places, values, label="loss (nats)", limits=limits)
+        drawn.append(_shown(f"landscape-both-{number}", drawing, f"{name}: {done} of {values.size} points"))
+    return drawn
+
+
+def _shown(name: str, drawing: Drawing, label: str) -> Shown:
+    return Shown(name=name, png=drawing.png, svg=drawing.svg, label=label, width=WIDTH)
+
+
+def group(part: str, found: Mapping[str, Found]) -> Group | None:
+    """The figures under a heading that names both nets."""
+    figures = compared(part, found)
+    return Group(title=" | ".join(found), figures=figures) if figures else None
