@@ -7,12 +7,12 @@
     responses    images           standard deviation of each layer's responses
     anatomy      images, blocks   F(x) beside x in each residual block
     gradients    images, class    gradient of each layer's weights; of each block, split in identity and residual
-    paths        images, class    lengths of the paths through a residual net, and how much gradient each carries
     attribution  an image, class  integrated gradients and occlusion
     judge        an image, class  deletion and insertion score of the Grad-CAM map, beside random ones
     sanity       an image, class  what becomes of the map when weights are randomised
-    jacobian     an image, blocks extreme singular values of each block's Jacobian
+    paths        images, class    lengths of the paths through a residual net, and how much gradient each carries
     maximised    nothing          images that excite one channel of each stage most
+    jacobian     an image, blocks extreme singular values of each block's Jacobian
     probes       data             how well each stage's features tell the classes apart; the last in two dimensions
     patches      data             parts of images that excite channels of each stage most
     lesions      data, classes    accuracy without single blocks, and without several
@@ -332,9 +332,9 @@ PARTS = (
     Part("attribution", "image", _attribution),
     Part("judge", "image", _judge),
     Part("sanity", "image", _sanity),
-    Part("jacobian", "image", _jacobian),
     Part("paths", "images", _paths),
     Part("maximised", None, _maximised),
+    Part("jacobian", "image", _jacobian),
     Part("probes", "data", _probes),
     Part("patches", "data", _patches),
     Part("lesions", "data", _lesions),

@@ -12,8 +12,9 @@ HANDLED = (signal.SIGINT, signal.SIGTERM) + ((signal.SIGHUP,) if hasattr(signal,
 class StopRequest:
     """A context in which `signal_number` tells whether somebody asked to stop.
 
-    The first signal is noted; handlers are then put back as they were, so that a second one acts as usual. Outside
-    the main thread, where handlers cannot be set, it only ever says no.
+    The first signal is noted; handlers are then put back as they were, so that a second one acts as usual. A signal
+    that is ignored (SIGHUP under `nohup`) stays so. Outside the main thread, where handlers cannot be set, it only ever
+    says no.
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,8 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in HANDLED}
+            heard = [number for number in HANDLED if signal.getsignal(number) is not signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(
