@@ -13,8 +13,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 nightly: $(INSTALLED)
-	RESIDUUM_MUTANTS=10000 RESIDUUM_KILLS=200 $(BIN)/python -m pytest --timeout 7200 \
-		tests/weights/test_hostile_files.py tests/training/test_resume.py
+	RESIDUUM_MUTANTS=10000 RESIDUUM_KILLS=200 HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest --timeout 7200
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check src tests results benchmarks
