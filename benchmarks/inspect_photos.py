@@ -119,6 +119,7 @@ def main() -> None:
         f"--threads {given.threads} --method {given.method}" + (" --time" if given.time else ""),
         "environment": environment() | {"threads": given.threads, "device": "cpu"},
         "net": "resnet18, weights resnet18-imagenet-pq.safetensors",
+        "seeds": list(range(len(paths))),  # of the random maps: the number of the photo
         "method": given.method,
         "steps": STEPS,
         "random_maps": RANDOM,
