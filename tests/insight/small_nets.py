@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,3 +38,21 @@ def data(images: int = 3, dtype: torch.dtype = torch.float64) -> tuple[Tensor, T
         torch.randn(images, 3, 8, 8, generator=generator, dtype=torch.float64).to(dtype),
         torch.randint(0, 5, (images,), generator=generator),
     )
+
+
+def leaves_whole(look: Callable[[nn.Module, Tensor, Tensor], object]) -> None:
+    """Modules, modes, hooks, values, `requires_grad` and gradients are those of before."""
+    net, (images, labels) = small("basic").train(), data()
+    net.layer1.eval()
+    net.fc.requires_grad_(False)
+    net.conv1.weight.grad = torch.ones_like(net.conv1.weight)
+    before = [(name, id(module), module.training, len(module._forward_hooks)) for name, module in net.named_modules()]
+    values = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    wanted = [parameter.requires_grad for parameter in net.parameters()]
+    look(net, images, labels)
+    after = [(name, id(module), module.training, len(module._forward_hooks)) for name, module in net.named_modules()]
+    assert after == before
+    assert all(torch.equal(tensor, values[name]) for name, tensor in net.state_dict().items())
+    assert [parameter.requires_grad for parameter in net.parameters()] == wanted
+    assert [name for name, parameter in net.named_parameters() if parameter.grad is not None] == ["conv1.weight"]
+    assert torch.equal(net.conv1.weight.grad, torch.ones_like(net.conv1.weight))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from crashing import Crash, CrashAt
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -46,19 +47,6 @@ class Listener(Silent):
 
     def message(self, text: str) -> None:
         self.told.append(text)
-
-
-class Crash(Exception):
-    pass
-
-
-class CrashAt(Silent):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: int, loss: float) -> None:
-        if step == self.step:
-            raise Crash
 
 
 @pytest.fixture(scope="module")

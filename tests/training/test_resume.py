@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from crashing import Crash, CrashAt
 
 from residuum.data.digits import digits
 from residuum.data.source import Dataset
@@ -37,21 +38,6 @@ KILLS = int(os.environ.get("RESIDUUM_KILLS", "12"))
 def fresh_net() -> ResNet:
     torch.manual_seed(0)
     return ResNet(Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="pad"), num_classes=10, in_channels=1)
-
-
-class Crash(Exception):
-    pass
-
-
-class CrashAt(Silent):
-    """An observer that ends the training after some step, as a crash would: nothing is saved on the way out."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, step: int, loss: float) -> None:
-        if step == self.step:
-            raise Crash
 
 
 @pytest.fixture(scope="module")

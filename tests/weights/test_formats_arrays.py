@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from written_protobuf import field, varint
 
 from residuum.errors import InputError
 from residuum.weights.formats.wire import integers
@@ -161,21 +162,7 @@ def test_h5py_missing_says_what_to_install(tmp_path: Path, monkeypatch: pytest.M
     assert "pip install 'residuum[weights]'" in refused(tmp_path / "w")
 
 
-# Protobuf, by hand: a message is a row of fields, and these two lines write one.
-
-
-def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    content = b""
-    while value >= 0x80:
-        content, value = content + bytes([value & 0x7F | 0x80]), value >> 7
-    return content + bytes([value])
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
+# Protobuf, by hand.
 
 
 @pytest.mark.parametrize("numbers", [[], [0], [1, 127, 128, 300, 2**31, 2**63 - 1, -1, -(2**63)]], ids=repr)

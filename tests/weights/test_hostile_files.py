@@ -26,6 +26,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from written_protobuf import field, varint
 
 from residuum.errors import ResiduumError
 from residuum.weights.read import read_tensors
@@ -78,19 +79,6 @@ def write_hdf5(path: Path) -> None:
             layer = name.partition(".")[0]
             file.create_dataset(f"{layer}/{layer}/{name}:0", data=tensor.numpy())
             file[layer].attrs["weight_names"] = [name.encode()]
-
-
-def varint(value: int) -> bytes:
-    content = b""
-    while value >= 0x80:
-        content, value = content + bytes([value & 0x7F | 0x80]), value >> 7
-    return content + bytes([value])
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def write_caffe(path: Path) -> None:

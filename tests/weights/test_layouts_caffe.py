@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from written_protobuf import field, varint
 
 from residuum.errors import InputError
 from residuum.nets import catalog
@@ -136,18 +137,6 @@ def blank(name: str, **sizes: int) -> torch.nn.Module:
     with torch.device("meta"):
         net = catalog.net(name, **sizes)
     return net.to_empty(device="cpu")
-
-
-def varint(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out, value = out + bytes([value & 127 | 128]), value >> 7
-    return out + bytes([value])
-
-
-def field(number: int, content: bytes) -> bytes:
-    """A length-delimited field of protobuf."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
 def caffemodel(state: State) -> bytes:
