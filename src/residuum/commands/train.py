@@ -55,6 +55,8 @@ class Train:
     """Statistics of batch normalisation: of each batch, kept as they are, or computed once from the training images."""
     compile: bool = False
     """Run through torch.compile."""
+    layer_statistics: bool = False
+    """Record responses and gradients of the layers after every epoch: for the report, and residuum inspect RUN."""
     json: bool = False
     """Print the result as JSON."""
     quiet: bool = False
@@ -81,6 +83,7 @@ class Train:
             "trunk_rate": 0.0 if self.freeze_trunk else self.trunk_rate,
             "batch_norm": self.batch_norm,
             "compile": self.compile or None,
+            "layer_statistics": self.layer_statistics or None,
         }
         with ConsoleProgress(quiet=self.quiet) as progress:
             if line := taken(self.net):
