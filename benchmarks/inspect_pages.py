@@ -1,10 +1,11 @@
 """The page of `residuum inspect` for net after net: seconds and peak memory of fresh processes, and what each part did.
 
+    python benchmarks/inspect_pages.py results/inspect-time.json --shared ../shared --only "one photo"
     python benchmarks/inspect_pages.py results/inspect-pages.json --shared ../shared --run runs/plain56
 
 The bounds hold for the ImageNet ResNet-18 with one photo: the whole page, without what needs a data set, and filters
-with class-activation maps; each is the median of three processes, so run it only on a machine that does nothing else.
-The other nets run once, to see that every part runs or says why not, and how much memory the deepest takes.
+with class-activation maps; each is the median of three processes, so run these only on a machine that does nothing
+else. The other nets run once, to see that every part runs or says why not, and how much memory the deepest takes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ WEIGHTS, PHOTOS = Path("data/weights/resnet18-imagenet-pq.safetensors"), Path("d
 CIFAR, FOLDER = Path("data/cifar10"), Path("data/hymenoptera_data")
 PHOTO = "n02110185_Siberian_husky.JPEG"
 RESNET18 = "the foreign ImageNet ResNet-18"
-SECONDS = 300  # of --seconds, for nets with data
+SECONDS = 120  # of --seconds, for nets with data
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def cases(shared: Path, imported: Path, run: Path | None) -> list[Case]:
     found = [
         Case(f"{RESNET18}, one photo: filters, cam", resnet18, (photo, "--only", "filters,cam"), 3, bound=5),
         Case(f"{RESNET18}, one photo", resnet18, (photo,), 3, bound=60),
-        Case(f"{RESNET18}, 24 photos", resnet18, (str(shared / PHOTOS), "--seconds", "600")),
+        Case(f"{RESNET18}, 24 photos", resnet18, (str(shared / PHOTOS), "--seconds", "240")),
         Case("resnet20:cifar10", "resnet20:cifar10", cifar),
         Case("preact164, untrained", "preact164", cifar),
         *(Case(f"{net}, untrained", net, folder) for net in ("alexnet", "vgg16_bn", "googlenet", "resnet50")),

@@ -57,7 +57,7 @@ def load(
     """
     path, name = Path(reference), str(reference)
     if os.path.isdir(name):  # false, not an error, for what cannot be a path
-        if (path / "run.json").exists():
+        if Run.stands_at(path):
             return Run.open(path).classifier(net=net)
         return Classifier.load(path, net=net)
     if name in catalog.CATALOG:

@@ -41,6 +41,7 @@ from residuum.files.atomic import (
 )
 from residuum.weights.store import digest, from_bytes, to_bytes
 
+RUN_FILE = "run.json"
 KEPT_CHECKPOINTS = 2
 MEAN_IMAGE = "preprocessing.safetensors"
 FORMAT = 1
@@ -127,6 +128,11 @@ class Run:
     path: Path
 
     @staticmethod
+    def stands_at(path: str | Path) -> bool:
+        """Whether a Run has begun at `path`; false for what cannot be a path."""
+        return os.path.isfile(Path(path) / RUN_FILE)
+
+    @staticmethod
     def require_free(path: Path) -> None:
         """Check that a Run may begin at `path`.
 
@@ -141,7 +147,7 @@ class Run:
             ) from error
         if taken:
             raise InputError(f"{path}: is a file (expected a directory for the Run). Try: another --out")
-        begun = (path / "run.json").exists()
+        begun = Run.stands_at(path)
         if path.is_dir() and (begun or any(not _is_leftover(entry) for entry in path.iterdir())):
             action = f"residuum resume {path}, or another --out" if begun else "another --out"
             raise InputError(f"{path}: exists and is not empty. Try: {action}")
@@ -178,7 +184,7 @@ class Run:
         if mean_image is not None:
             write_file(path / MEAN_IMAGE, to_bytes(_mean_image(mean_image)))
         run.save_checkpoint(0, first_checkpoint)
-        write_file(path / "run.json", dumps(config.model_dump(mode="json")))
+        write_file(path / RUN_FILE, dumps(config.model_dump(mode="json")))
         return run
 
     @classmethod
@@ -191,7 +197,7 @@ class Run:
         run = cls(Path(path))
         if not run.path.is_dir():
             raise InputError(f"{path}: no such directory. Try: the --out of an earlier training")
-        if not (run.path / "run.json").is_file():
+        if not Run.stands_at(path):
             raise InputError(f"{path}: is not a Run (it has no run.json). Try: the --out of an earlier training")
         return run
 
@@ -203,7 +209,7 @@ class Run:
             DamagedError: `run.json` is not what `create` writes.
         """
         try:
-            return RunConfig.model_validate(self._read("run.json"))
+            return RunConfig.model_validate(self._read(RUN_FILE))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -72,7 +72,7 @@ def test_every_part_runs_on_digits(short: None, here: Path, capsys: pytest.Captu
     out, err = capsys.readouterr()
     assert "page out/index.html" in out
     values = written()
-    assert set(states(values).values()) == {"done"}, err
+    assert {name for name, state in states(values).items() if state != "done"} == {"history"}, err
     assert values["data"]["images"] == 64
     found = {name: each["found"] for name, each in values["parts"].items()}
     with np.load("out/arrays.npz") as arrays:
@@ -87,8 +87,9 @@ def test_every_part_runs_on_digits(short: None, here: Path, capsys: pytest.Captu
     assert whole["removed"] == []
     assert whole["accuracy"] > 0.9, "the digits net is right on its data"
     page = Path("out/index.html").read_text()
+    shown = {part.name for part in PARTS} - {"history"} | {"seen", "left-out"}
     assert page.count("data:image/png;base64,") >= 6
-    assert set(re.findall(r'<section id="([a-z-]+)"', page)) == {part.name for part in PARTS} | {"seen"}
+    assert set(re.findall(r'<section id="([a-z-]+)"', page)) == shown
     manifest = json.loads(Path("out/manifest.json").read_text())["files"]
     assert set(manifest) == {path.name for path in Path("out").iterdir()} - {"manifest.json"}
 
@@ -303,6 +304,27 @@ def test_two_nets_are_drawn_in_the_same_figures(short: None, here: Path, capsys:
     for name in ("responses-std", "anatomy-ratio", "anatomy-cosine", "gradients-norm", "probes-accuracy",
                  "landscape-line", "landscape"):  # fmt: skip
         assert list(Path("out").glob(f"{name}-both*.png")), name
+
+
+def test_the_history_of_a_run_beside_that_of_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    training = ["--data", "digits", "--max-steps", "20", "--quiet"]
+    assert main(["train", "resnet8_narrow", *training, "--layer-statistics", "--out", "asked"]) == 0
+    assert main(["train", "plain20", *training, "--layer-statistics", "--out", "plain"]) == 0
+    assert main(["train", "resnet8_narrow", *training, "--seed", "1", "--out", "silent"]) == 0
+    assert main(["inspect", "asked", "--beside", "plain", "--only", "history", "--out", "out"]) == 0
+    own = written()["parts"]["history"]["found"]
+    records = [json.loads(line) for line in Path("asked/metrics.jsonl").read_text().splitlines()]
+    assert own["steps"] == [record["step"] for record in records]
+    assert own["quantities"]["gradient_norm"]["conv1"] == [
+        record["layers"]["gradient_norm"]["conv1"] for record in records
+    ]
+    drawn = {path.name for path in Path("out").glob("history*.png")}
+    assert "history-gradient_norm-both.png" in drawn
+    assert "history-residual_ratio-both.png" not in drawn, "a plain net has none"
+    assert "history-residual-ratio.png" in drawn
+    capsys.readouterr()
+    assert main(["inspect", "silent", "--only", "history", "--out", "none"]) == 2
+    assert "needs a Run that recorded its layers. Try: residuum train NET --layer-statistics" in capsys.readouterr().err
 
 
 def open_classifier(reference: str) -> Classifier:

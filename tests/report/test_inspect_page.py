@@ -85,6 +85,8 @@ def found(layer: str = "layer1.0") -> dict[str, dict[str, Any]]:
                                 "cosine": -0.25, "distance_from_identity": 0.5, "response_std": 0.125}]},
         "gradients": {"layers": [{"layer": layer, "norm": 1e-3}, {"layer": "fc", "norm": 0.5}],
                       "blocks": [{"block": layer, "whole": 1.5, "identity": 1.0, "residual": 0.5}]},
+        "history": {"steps": [3, 6], "quantities": {"response_std": {layer: [0.3, 0.2], "b": [0.4, None]},
+                                                   "gradient_norm": {layer: [0.1, 0.01]}}},
         "attribution": {"photos": [[{"method": "integrated_gradients", **attribution},
                                     {"method": "occlusion", **attribution, "completeness_error": None}]]},
         "judge": {"photos": [judged]},
@@ -257,6 +259,7 @@ def test_two_nets_stand_in_one_figure_and_what_does_not_apply_is_said_of_each() 
     assert both == {
         "responses-std-both", "anatomy-ratio-both", "anatomy-cosine-both", "gradients-norm-both",
         "landscape-line-both", "landscape-both-1", "landscape-both-2",
+        "history-response_std-both", "history-gradient_norm-both",
     }  # fmt: skip
     assert "does not apply : net: is plain" in text.replace("apply:", "apply :")
     assert f"{HOSTILE}: What each stage already knows (probes)" in text

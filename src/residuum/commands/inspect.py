@@ -46,11 +46,12 @@ class Inspect:
     samples: int = 512
     """Images of the data set to use."""
     beside: str | None = None
-    """A second model, drawn in the same figures: responses, anatomy, gradients, probes, landscape."""
+    """A second model, drawn in the same figures: responses, anatomy, gradients, history, probes,
+landscape."""
     only: str | None = None
     """Parts, joined by commas; all that can run by default. Of the net alone: filters, maximised. Of images:
 activations, cam, responses, anatomy, gradients, attribution, judge, sanity, jacobian, paths. Of data: probes, patches,
-lesions, landscape."""
+lesions, landscape. Of a Run: history."""
     out: Path | None = None
     """Directory to write; inspect-MODEL by default. A landscape that was not finished there goes on."""
     seconds: float = 120.0
@@ -151,7 +152,7 @@ lesions, landscape."""
 
     def _opened(self, model: str, progress: PartsProgress) -> _Look:
         from residuum.inspection.inspect import Inspection
-        from residuum.inspection.start import seeded
+        from residuum.inspection.start import history, seeded
         from residuum.inspection.subject import subject
         from residuum.training.prepare import choose_device
         from residuum.training.start import open_data
@@ -162,7 +163,14 @@ lesions, landscape."""
             classifier = open_model(model, progress).to(device)
         channels = classifier.preprocessing.channels
         dataset = open_data(self.data, self.data_dir, progress, channels=channels) if self.data else None
-        looked_at = subject(classifier, self.images, dataset, samples=self.samples, on_unreadable=unreadable.append)
+        looked_at = subject(
+            classifier,
+            self.images,
+            dataset,
+            samples=self.samples,
+            history=history(model),
+            on_unreadable=unreadable.append,
+        )
         if unreadable and not looked_at.photos:
             raise unreadable[0]
         return _Look(model, classifier, looked_at, tuple(unreadable), Inspection(looked_at, ()))

@@ -7,6 +7,7 @@
     responses    images           standard deviation of each layer's responses
     anatomy      images, blocks   F(x) beside x in each residual block
     gradients    images, class    gradient of each layer's weights; of each block, split in identity and residual
+    history      a Run            how responses, gradients and F(x) beside x changed while it was trained
     attribution  an image, class  integrated gradients and occlusion
     judge        an image, class  deletion and insertion score of the Grad-CAM map, beside random ones
     sanity       an image, class  what becomes of the map when weights are randomised
@@ -52,7 +53,7 @@ from residuum.inspection.subject import BATCH, Subject
 
 Found = dict[str, Any]  # names to plain values, numpy arrays, lists and dictionaries of these
 Step = Callable[[int, int], None]  # done, in all
-Need = Literal["image", "images", "data"]
+Need = Literal["image", "images", "data", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,8 @@ class Part:
 
     Attributes:
         name: what a person types.
-        needs: `image`: a photo; `images`: photos or data; `data`: a data set; None: the net alone.
+        needs: `image`: a photo; `images`: photos or data; `data`: a data set; `run`: the records of a
+            training; None: the net alone.
         run: fills the task.
     """
 
@@ -94,6 +96,8 @@ class Part:
             return f"needs an image. Try: residuum inspect MODEL photo.jpg --only {self.name}"
         if self.needs == "data" and subject.samples is None:
             return f"needs a data set. Try: residuum inspect MODEL --only {self.name} --data cifar10"
+        if self.needs == "run" and not subject.history:
+            return "needs a Run that recorded its layers. Try: residuum train NET --layer-statistics"
         return ""
 
 
@@ -304,6 +308,15 @@ def _landscape(subject: Subject, task: Task) -> None:
             task.step(offset + int((~np.isnan(found[name])).sum()), total)
 
 
+def _history(subject: Subject, task: Task) -> None:
+    task.found["steps"] = [record["step"] for record in subject.history]
+    task.found["quantities"] = quantities = {}
+    for quantity, last in subject.history[-1]["layers"].items():
+        quantities[quantity] = {
+            name: [record["layers"].get(quantity, {}).get(name) for record in subject.history] for name in last
+        }
+
+
 UNNORMALISED = (
     "images: batch normalisation of an untrained net has no statistics, and of one image takes none, so it normalises "
     "nothing here. Try: two images or more"
@@ -329,6 +342,7 @@ PARTS = (
     Part("responses", "images", _responses),
     Part("anatomy", "images", _anatomy),
     Part("gradients", "images", _gradients),
+    Part("history", "run", _history),
     Part("attribution", "image", _attribution),
     Part("judge", "image", _judge),
     Part("sanity", "image", _sanity),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from residuum.data.source import Dataset
 from residuum.inspection.inspect import Inspection, Watcher, chosen, inspect_subject
 from residuum.inspection.subject import subject
 from residuum.references import load
+from residuum.run import Run
 
 
 def inspect(
@@ -52,7 +54,14 @@ def inspect(
     if isinstance(data, str | Path):
         data = open_dataset(data, channels=classifier.preprocessing.channels)
     files = [images] if isinstance(images, str | Path) else images
-    return inspect_subject(subject(classifier, files, data, samples=samples), only, seconds=seconds, watcher=watcher)
+    records = [] if isinstance(model, Classifier) else history(model)
+    looked_at = subject(classifier, files, data, samples=samples, history=records)
+    return inspect_subject(looked_at, only, seconds=seconds, watcher=watcher)
+
+
+def history(model: str | Path) -> list[dict[str, Any]]:
+    """The records of a Run's epochs; none where the model reference is not a Run."""
+    return Run.open(model).metrics() if Run.stands_at(model) else []
 
 
 @contextmanager

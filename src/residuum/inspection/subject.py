@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,6 +77,7 @@ class Subject:
         photos: may be empty.
         samples: None where no data set was given.
         untrained: whether the weights are random, and batch normalisation has no statistics of its own yet.
+        history: of a Run whose recipe asked for layer statistics, the records of its epochs that have them.
     """
 
     net: nn.Module
@@ -85,6 +87,7 @@ class Subject:
     photos: tuple[Photo, ...] = ()
     samples: Samples | None = None
     untrained: bool = False
+    history: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def input_size(self) -> tuple[int, int, int]:
@@ -196,6 +199,7 @@ def subject(
     dataset: Dataset | None = None,
     *,
     samples: int = 512,
+    history: Sequence[Mapping[str, Any]] = (),
     on_unreadable: OnUnreadable | None = None,
 ) -> Subject:
     """A Classifier with images and data to look at it by.
@@ -205,6 +209,7 @@ def subject(
         images: files, or folders of them; a few of the data where there are none.
         dataset: images with labels; those of `val` are taken where there are any, else of `test`, else of `train`.
         samples: how many images of the data to take, spread over the whole split.
+        history: records of the epochs of the Run that made it, as in `metrics.jsonl`.
         on_unreadable: called for each image that cannot be read, which is then left out; None raises instead.
 
     Raises:
@@ -225,6 +230,7 @@ def subject(
         photos=tuple(_photo(classifier, name, own) for name, own in pixels),
         samples=taken,
         untrained=_untrained(classifier),
+        history=tuple(record for record in history if record.get("layers")),
     )
 
 

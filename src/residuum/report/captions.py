@@ -73,6 +73,18 @@ CAPTIONS = {
             "있었는지를 보여 줄 뿐 무엇이었는지는 말하지 않으며, 그 층의 위치마다 값이 하나뿐이라 거칩니다.",
         ),
     ),
+    "history": Caption(
+        Text("How it changed while it was trained", "학습하는 동안의 변화"),
+        Text(
+            "Measured on a few training images at the end of each epoch: how large the responses of the layers are, "
+            "how large the gradient of the loss is in each layer's weights, and how much each block adds to its "
+            "shortcut. A layer whose gradient stays far below that of the others hardly learns; where |F(x)| / |x| "
+            "stays small, blocks learn small corrections.",
+            "매 에폭이 끝날 때 학습 이미지 몇 장으로 잰 값입니다. 층의 반응 크기, 층별 가중치에 대한 손실 그래디언트의 "
+            "크기, 그리고 각 블록이 지름길에 더하는 양을 보여 줍니다. 그래디언트가 다른 층보다 계속 훨씬 작은 층은 "
+            "거의 배우지 못하며, |F(x)| / |x|가 계속 작으면 블록이 작은 수정만 배운다는 뜻입니다.",
+        ),
+    ),
     "attribution": Caption(
         Text("A check by two other methods", "다른 두 방법으로 확인"),
         Text(
@@ -295,6 +307,7 @@ LABELS = {
 REASONS = {
     "needs an image": "사진이 필요합니다",
     "needs a data set": "데이터 세트가 필요합니다",
+    "needs a Run that recorded its layers": "층을 기록한 학습(Run)이 필요합니다",
     "did not begin when the time was over": "시간이 다 되어 시작하지 못했습니다",
     "interrupted before it began": "시작하기 전에 중단되었습니다",
     "net: is plain": "지름길이 없는 일반(plain) 망입니다",

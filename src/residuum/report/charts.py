@@ -126,6 +126,21 @@ def curves(
 
 
 @styled
+def histories(
+    tracks: Mapping[str, tuple[Sequence[float], NDArray[np.floating]]], *, x_label: str, y_label: str, log: bool = False
+) -> Drawing:
+    """Named curves, each over steps of its own."""
+    figure, axis = _panel(y_label)
+    for colour, style, (label, (x, own)) in zip((BLUE, ORANGE), ("o-", "s--"), tracks.items(), strict=False):
+        axis.plot(x, own, style, color=colour, linewidth=1.6, markersize=3.5, label=_ending(label))
+    if log:
+        _logarithmic(axis)
+    axis.set_xlabel(x_label)
+    axis.legend(**LEGEND)
+    return drawn(figure)
+
+
+@styled
 def hills(
     x: Sequence[float], counted: Sequence[float], carried_x: Sequence[float], carried: Sequence[float], *, x_label: str
 ) -> Drawing:

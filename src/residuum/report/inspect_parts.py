@@ -43,6 +43,12 @@ METHODS = {
     "pca": "PCA",
     "tsne": "t-SNE",
 }
+HISTORY_LAYERS = 4  # that are drawn over the steps of a training: as many as can be told apart in grey
+HISTORIES = {  # label of the axis, and whether it is logarithmic
+    "response_std": ("std of responses", False),
+    "gradient_norm": ("|dL/dW|", True),
+    "residual_ratio": ("|F(x)| / |x|", False),
+}
 Found = Mapping[str, Any]
 
 
@@ -371,6 +377,29 @@ def _landscape(found: Found, photos: Sequence[PhotoLike]) -> list[Group]:
     return [Group(figures=figures)] if figures else []
 
 
+def _history(found: Found, photos: Sequence[PhotoLike]) -> list[Group]:
+    figures = []
+    for quantity, layers in found["quantities"].items():
+        y_label, log = HISTORIES[quantity]
+        names = spread_over(list(layers), HISTORY_LAYERS)
+        values = {name: numbers(layers[name]) for name in names}
+        drawing = curves(found["steps"], values, x_label="step", y_label=y_label, log=log)
+        label = f"{len(names)} of {len(layers)}, from the image to the answer" if len(names) < len(layers) else ""
+        figures.append(_drawing(f"history-{_file(quantity)}", drawing, label))
+    return [Group(figures=figures)]
+
+
+def spread_over(names: Sequence[str], most: int) -> list[str]:
+    """Up to so many of them, evenly spread from the first to the last."""
+    count = min(len(names), most)
+    return [names[round(index * (len(names) - 1) / max(count - 1, 1))] for index in range(count)]
+
+
+def numbers(values: Sequence[float | None]) -> list[float]:
+    """The values, NaN where there is none."""
+    return [np.nan if value is None else value for value in values]
+
+
 def finite(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """The values, NaN where they are infinite."""
     return np.where(np.isinf(values), np.nan, values)
@@ -408,4 +437,5 @@ DRAWN: dict[str, Callable[[Found, Sequence[PhotoLike]], list[Group]]] = {
     "patches": _patches,
     "lesions": _lesions,
     "landscape": _landscape,
+    "history": _history,
 }

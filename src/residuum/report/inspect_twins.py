@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from residuum.report.charts import contours, curves, depths
+from residuum.report.charts import contours, curves, depths, histories
 from residuum.report.figures import Drawing
-from residuum.report.inspect_parts import Group, Shown, finite, value_limits
+from residuum.report.inspect_parts import HISTORIES, Group, Shown, finite, numbers, value_limits
 
 Found = Mapping[str, Any]
 WIDTH = 470  # pixels on the page
@@ -43,6 +43,7 @@ COMPARED: Mapping[str, Sequence[Compared]] = {
     "gradients": [Compared(rows="layers", value="norm", y_label="|dL/dW|", log=True)],
     "probes": [Compared(rows="probes", value="accuracy", y_label="accuracy")],
     "landscape": [],
+    "history": [],
 }
 
 
@@ -50,6 +51,8 @@ def compared(part: str, found: Mapping[str, Found]) -> list[Shown]:
     """The figures of a part with both nets, by their names; none where the second net found nothing to draw."""
     if part == "landscape":
         return _landscapes(found)
+    if part == "history":
+        return _histories(found)
     drawn = []
     for each in COMPARED.get(part, ()):
         values = {name: _values(own, each) for name, own in found.items()}
@@ -78,6 +81,21 @@ def _landscapes(found: Mapping[str, Found]) -> list[Shown]:
         done = int((~np.isnan(found[name]["values"])).sum())
         drawing = contours(places, places, values, label="loss (nats)", limits=limits)
         drawn.append(_shown(f"landscape-both-{number}", drawing, f"{name}: {done} of {values.size} points"))
+    return drawn
+
+
+def _histories(found: Mapping[str, Found]) -> list[Shown]:
+    """The median layer of both nets over the steps of their trainings, for what both recorded."""
+    shared = [name for name in HISTORIES if all(name in own["quantities"] for own in found.values())]
+    drawn = []
+    for quantity in shared:
+        y_label, log = HISTORIES[quantity]
+        tracks = {
+            name: (own["steps"], np.nanmedian([numbers(each) for each in own["quantities"][quantity].values()], axis=0))
+            for name, own in found.items()
+        }
+        drawing = histories(tracks, x_label="step", y_label=f"{y_label}, median layer", log=log)
+        drawn.append(_shown(f"history-{quantity}-both", drawing, ""))
     return drawn
 
 
