@@ -40,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less of everything that is drawn by chance or repeated."""
-    for name, value in {"ASCENT_STEPS": 2, "LANCZOS_STEPS": 4, "PATHS": 2, "MAXIMISED_CHANNELS": 1, "DRAWS": 1,
+    for name, value in {"ASCENT_STEPS": 2, "LANCZOS_STEPS": (4, 4), "PATHS": 2, "MAXIMISED_CHANNELS": 1, "DRAWS": 1,
                         "PLANE_POINTS": 3, "LINE_POINTS": 3, "LANDSCAPE_IMAGES": 16}.items():  # fmt: skip
         monkeypatch.setattr(parts, name, value)
 
@@ -390,6 +390,51 @@ def test_an_unfinished_landscape_goes_on_to_the_same_bits(
     assert {path.name for path in here.iterdir()} == {"photo.png", "whole", "broken"}
 
 
+def test_a_finished_landscape_beside_an_unfinished_one_is_not_computed_again(
+    short: None, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", MODEL, "--beside", "other", "--data", "digits", "--samples", "16", "--only", "landscape",
+                 "--seconds", "500", "--out", "out"]  # fmt: skip
+    other = open_classifier(MODEL)
+    with torch.no_grad():
+        other.net.get_parameter("fc.bias").add_(1)
+    other.save("other")
+    mean_loss = parts.mean_loss
+    computed: list[int] = []
+    infinite, last = 2, 12 + 8  # of 3 points on the line and 9 on the plane of each net
+
+    def ending(batches: Any) -> Any:
+        loss = mean_loss(batches)
+
+        def counted(net: nn.Module) -> float:
+            computed.append(1)
+            if len(computed) == last:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return float("inf") if len(computed) == infinite else loss(net)
+
+        return counted
+
+    monkeypatch.setattr(parts, "mean_loss", ending)
+    monkeypatch.setattr(parts, "PIECE_SECONDS", 0)
+    assert main(arguments) == 143
+    broken = written()
+    assert [states(each)["landscape"] for each in (broken, broken["beside"])] == ["done", "interrupted"]
+    with np.load("out/arrays.npz") as arrays:
+        first = arrays["landscape.values"]
+    begun = len(computed)
+    infinite = last = 0
+    computed.clear()
+    assert main(arguments) == 0, capsys.readouterr().err
+    assert len(computed) == 24 - (begun - 1), "of the second what was missing, of the first nothing"
+    whole = written()
+    assert [states(each)["landscape"] for each in (whole, whole["beside"])] == ["done", "done"]
+    assert None in whole["parts"]["landscape"]["found"]["line"]
+    assert whole["parts"]["landscape"]["found"]["line"] == broken["parts"]["landscape"]["found"]["line"]
+    with np.load("out/arrays.npz") as arrays:
+        assert (arrays["landscape.values"] == first).all()
+    assert main(arguments) == 2, "finished, it is not overwritten"
+
+
 def test_an_untrained_net_is_normalised_by_the_batch(here: Path) -> None:
     from residuum.insight.gradients import gradient_norms
 
@@ -401,6 +446,19 @@ def test_an_untrained_net_is_normalised_by_the_batch(here: Path) -> None:
     alone = inspect_subject(subject(open_classifier("resnet20"), ["photo.png"]), ["gradients"])["gradients"].found
     assert alone["statistics"] == "running"
     assert "normalises nothing here" in alone["remark"]
+
+
+@pytest.mark.parametrize(
+    ("net", "side", "steps"), [("resnet18", 224, 24), ("resnet56", 32, 79), ("resnet8_narrow", 8, 128)]
+)
+def test_a_net_whose_passes_are_cheap_gets_more_steps_of_lanczos(net: str, side: int, steps: int) -> None:
+    from residuum.inspection.parts import _lanczos_steps
+    from residuum.nets import catalog
+
+    with torch.device("meta"):
+        own = a_classifier(catalog.net(net), side=side)
+    looked_at = Subject(net=own.net, preprocessing=own.preprocessing, class_names=own.class_names, device=own.device)
+    assert _lanczos_steps(looked_at) == steps  # ResNet-56: 126 million, ResNet-18: 1.8 billion
 
 
 def test_an_untrained_net_is_the_same_each_time(here: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from residuum.nets.resnet import ResNet, Variant
 
+Net = TypeVar("Net", bound=nn.Module)
 VARIANTS = {
     "basic": Variant(blocks=(1, 2), widths=(4, 8), stem="cifar", shortcut="pad"),
     "projected": Variant(blocks=(1, 2), widths=(4, 8), stem="cifar", shortcut="project_all"),
@@ -19,17 +21,24 @@ VARIANTS = {
 EACH = pytest.mark.parametrize("make", VARIANTS)
 
 
-def small(make: str | Variant, dtype: torch.dtype = torch.float64) -> ResNet:
-    """A net whose BN does something: weights and statistics are drawn, not 1 and 0."""
-    torch.manual_seed(0)
-    net = ResNet(VARIANTS[make] if isinstance(make, str) else make, num_classes=5).to(dtype)
+def lived_in(net: Net, *, gain: tuple[float, float] = (0.5, 1.5), shift: float = 0.3) -> Net:
+    """The net with batch normalisation as after some training: no two maps are scaled or shifted alike.
+
+    Weights and variances are drawn from `gain`, biases and means from `-shift` to `shift`.
+    """
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.weight, module.running_var):
-                nn.init.uniform_(tensor, 0.5, 1.5)
+                nn.init.uniform_(tensor, *gain)
             for tensor in (module.bias, module.running_mean):
-                nn.init.uniform_(tensor, -0.3, 0.3)
+                nn.init.uniform_(tensor, -shift, shift)
     return net
+
+
+def small(make: str | Variant, dtype: torch.dtype = torch.float64, *, seed: int = 0) -> ResNet:
+    """A net whose batch normalisation does something."""
+    torch.manual_seed(seed)
+    return lived_in(ResNet(VARIANTS[make] if isinstance(make, str) else make, num_classes=5).to(dtype))
 
 
 def data(images: int = 3, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:

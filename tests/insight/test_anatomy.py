@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from small_nets import small
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -25,19 +26,6 @@ VARIANTS = {
     "preact_pad": Variant(blocks=(1, 2), widths=(4, 8), stem="cifar", shortcut="pad", preactivation=True),
 }
 PLAIN = Variant(blocks=(2, 1), widths=(4, 8), stem="cifar", shortcut="none")
-
-
-def lived_in(variant: Variant, *, seed: int = 0) -> ResNet:
-    """A net of float64 whose normalisations are as uneven as those of a trained one."""
-    torch.manual_seed(seed)
-    net = ResNet(variant, num_classes=5, in_channels=3).double()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.3, 1.2)
-            nn.init.normal_(module.bias, std=0.3)
-            nn.init.normal_(module.running_mean, std=0.2)  # type: ignore[arg-type]
-            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
-    return net
 
 
 @pytest.fixture
@@ -66,7 +54,7 @@ def by_hand(net: ResNet, images: Tensor) -> list[tuple[Tensor, Tensor, Tensor, b
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_anatomy_is_what_the_blocks_compute(name: str, images: Tensor) -> None:
-    net = lived_in(VARIANTS[name])
+    net = small(VARIANTS[name])
     expected = by_hand(net, images)
     got = anatomy(net.train(), images)
     assert [each.name for each in got] == [block for block, _ in blocks_of(net)]
@@ -84,7 +72,7 @@ def test_anatomy_is_what_the_blocks_compute(name: str, images: Tensor) -> None:
 
 
 def test_the_kinds_of_shortcut_are_told_apart() -> None:
-    kinds = {name: [each.shortcut for each in anatomy(lived_in(VARIANTS[name]), torch.zeros(1, 3, 8, 8).double())]
+    kinds = {name: [each.shortcut for each in anatomy(small(VARIANTS[name]), torch.zeros(1, 3, 8, 8).double())]
              for name in ("pad", "project", "preact")}  # fmt: skip
     assert kinds == {"pad": ["identity", "identity", "pad"], "project": ["projection"] * 3,
                      "preact": ["identity", "identity", "projection"]}  # fmt: skip
@@ -104,7 +92,7 @@ def test_zero_init_residual_gives_blocks_that_add_nothing(name: str, images: Ten
 
 def test_half_precision_has_room_for_large_maps(images: Tensor) -> None:
     """Norms of several hundred: their product is beyond what a float16 holds."""
-    net = lived_in(VARIANTS["pad"])
+    net = small(VARIANTS["pad"])
     exact = anatomy(net, 500 * images)
     for each, other in zip(exact, anatomy(net.half(), (500 * images).half()), strict=True):
         assert each.norm_x * each.norm_f > 65504
@@ -113,7 +101,7 @@ def test_half_precision_has_room_for_large_maps(images: Tensor) -> None:
 
 
 def test_an_image_that_leaves_nothing_is_left_out_of_quotients() -> None:
-    net = lived_in(VARIANTS["pad"])
+    net = small(VARIANTS["pad"])
     nn.init.constant_(net.bn1.bias, -1e9)
     assert all(math.isnan(each.ratio) for each in anatomy(net, torch.ones(1, 3, 8, 8).double())[:1])
 
@@ -151,14 +139,14 @@ RESPONSES = {
 
 @pytest.mark.parametrize("name", RESPONSES)
 def test_a_response_is_read_after_bn_and_before_relu_or_addition(name: str, images: Tensor) -> None:
-    net = lived_in(VARIANTS[name])
+    net = small(VARIANTS[name])
     got = responses(net, images)
     assert [each.layer for each in got] == list(RESPONSES[name])
     assert [each.std for each in got] == pytest.approx(hooked(net, images, list(RESPONSES[name].values())), rel=1e-9)
 
 
 def test_the_last_response_of_a_branch_is_the_response_of_the_block(images: Tensor) -> None:
-    net = lived_in(VARIANTS["pad"])
+    net = small(VARIANTS["pad"])
     stds = {each.layer: each.std for each in responses(net, images)}
     for each in anatomy(net, images):
         assert each.response_std == pytest.approx(stds[f"{each.name}.conv2"])
@@ -219,7 +207,7 @@ def fingerprint(net: nn.Module) -> list[object]:
 
 @pytest.mark.parametrize("look", [anatomy, responses])
 def test_the_net_stays_as_it_was(look, images: Tensor) -> None:  # type: ignore[no-untyped-def]
-    net = lived_in(VARIANTS["preact"]).train()
+    net = small(VARIANTS["preact"]).train()
     net.layer1.eval()
     before = fingerprint(net)
     look(net, images)
@@ -230,7 +218,7 @@ def test_the_net_stays_as_it_was(look, images: Tensor) -> None:  # type: ignore[
 
 
 def test_layer_statistics_are_plain_and_those_of_the_functions(images: Tensor) -> None:
-    net, labels = lived_in(VARIANTS["pad"]).train(), torch.tensor([0, 1, 2])
+    net, labels = small(VARIANTS["pad"]).train(), torch.tensor([0, 1, 2])
     before = fingerprint(net)
     got = layer_statistics(net, images, labels)
     assert fingerprint(net) == before

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_nets import lived_in
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,16 +23,6 @@ PLAIN = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="none")
 POST = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="pad")
 PRE = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", preactivation=True)
 SQUEEZED = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", block="bottleneck", squeeze=4)
-
-
-def lived_in(net: nn.Module) -> nn.Module:
-    """Batch normalisation as after some training: its maps are negative in places, and no two are scaled alike."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.5, 0.5)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    return net
 
 
 def residual(variant: Variant) -> ResNet:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,20 +13,30 @@ import torch
 from small_nets import data, small
 from torch import Tensor, nn
 
+from residuum.errors import InputError
+from residuum.insight import looks
 from residuum.insight.activations import activation_maps
 from residuum.insight.anatomy import anatomy, responses
 from residuum.insight.attribution import integrated_gradients, occlusion
 from residuum.insight.cam import cam
 from residuum.insight.filters import maximised, strongest_patches
 from residuum.insight.gradients import gradient_norms, gradient_split
-from residuum.insight.jacobian import block_spectra
+from residuum.insight.jacobian import block_spectra, singular_values
 from residuum.insight.judge import deletion_insertion, randomised
-from residuum.insight.landscape import directions, line, mean_loss
-from residuum.insight.lesions import lesions
-from residuum.insight.paths import gradient_by_length
+from residuum.insight.landscape import Direction, directions, line, mean_loss, plane
+from residuum.insight.lesions import lesions, swaps
+from residuum.insight.looks import in_float64
+from residuum.insight.paths import gradient_by_length, paths_together
 from residuum.insight.places import stages
 from residuum.insight.probes import stage_features
+from residuum.insight.statistics import layer_statistics
+from residuum.insight.taps import device_of
 from residuum.nets.resnet import ResNet
+
+
+def drawn(net: nn.Module) -> tuple[Direction, Direction]:
+    return directions(net, 0), directions(net, 1)
+
 
 LOOKS: list[Callable[[ResNet, Tensor, Tensor], object]] = [
     lambda net, images, labels: activation_maps(net, images[:1]),
@@ -45,6 +58,16 @@ LOOKS: list[Callable[[ResNet, Tensor, Tensor], object]] = [
     lambda net, images, labels: gradient_by_length(net, images, labels),
     lambda net, images, labels: stages(net, images),
     lambda net, images, labels: stage_features(net, [images]),
+    lambda net, images, labels: singular_values(
+        net.get_submodule("layer1.0.conv1"),
+        images[:1, :1].repeat(1, 4, 1, 1).to(device_of(net)),
+        dense_below=0,
+        steps=4,
+    ),
+    lambda net, images, labels: plane(net, mean_loss([(images, labels)]), *drawn(net), [0, 1]),
+    lambda net, images, labels: swaps(net, [(images, labels)], pairs=[]),
+    lambda net, images, labels: paths_together(net, images, labels),
+    lambda net, images, labels: layer_statistics(net, images, labels),
 ]
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -104,3 +127,49 @@ def test_an_exception_in_any_pass_leaves_the_net_as_it_was(
         with pytest.raises(ZeroDivisionError):
             look(net, images, labels)
         assert fingerprint(net) == before
+
+
+def plain(found: object) -> object:
+    """What a look found, as numbers and strings that can be compared."""
+    if is_dataclass(found) and not isinstance(found, type):
+        return {each.name: plain(getattr(found, each.name)) for each in fields(found)}
+    if isinstance(found, dict):
+        return {name: plain(each) for name, each in found.items()}
+    if isinstance(found, list | tuple):
+        return [plain(each) for each in found]
+    return found.tolist() if isinstance(found, np.ndarray | Tensor) else found
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_looks_find_the_same_in_inference_mode(look: Callable[..., object]) -> None:
+    net, (images, labels) = small("basic", torch.float32), data(dtype=torch.float32)
+    expected = str(plain(look(net, images, labels)))
+    before = fingerprint(net)
+    for mode in (torch.inference_mode, torch.no_grad):
+        with mode():
+            assert str(plain(look(net, images.clone(), labels.clone()))) == expected
+    with torch.inference_mode():
+        images, labels = images.clone(), labels.clone()
+    assert str(plain(look(net, images, labels))) == expected, "tensors of that mode, outside of it"
+    assert fingerprint(net) == before
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_net_made_in_inference_mode_is_looked_at_or_refused_in_one_line(look: Callable[..., object]) -> None:
+    images, labels = data(dtype=torch.float32)
+    with torch.inference_mode():
+        net = small("basic", torch.float32)
+    refused = ""
+    try:
+        found = plain(look(net, images, labels))
+    except InputError as error:
+        refused = str(error)
+        found = plain(look(copy.deepcopy(net), images, labels))
+    assert not refused or refused.startswith("net: its weights were made in torch.inference_mode")
+    assert str(found) == str(plain(look(small("basic", torch.float32), images, labels)))
+
+
+def test_sums_are_in_float64_also_where_the_device_has_none() -> None:
+    assert in_float64(torch.ones(2, dtype=torch.float16)).dtype is torch.float64
+    for path in Path(looks.__file__).parent.glob("*.py"):
+        assert (".double()" in path.read_text()) == (path.name == "looks.py"), path

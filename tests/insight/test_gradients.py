@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from small_nets import small
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
@@ -29,17 +30,6 @@ PLAIN = Variant(blocks=(1,), widths=(4,), stem="cifar", shortcut="none")
 LABELS = torch.tensor([0, 3, 1, 4])
 
 
-def lived_in(variant: Variant, dtype: torch.dtype = torch.float64) -> ResNet:
-    """A net whose normalisations are as uneven as those of a trained one."""
-    torch.manual_seed(0)
-    net = ResNet(variant, num_classes=5, in_channels=3).to(dtype)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.3, 1.2)
-            nn.init.normal_(module.bias, std=0.3)
-    return net
-
-
 @pytest.fixture
 def images() -> Tensor:
     return torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -48,7 +38,7 @@ def images() -> Tensor:
 @pytest.mark.parametrize("batch_statistics", [False, True])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_norms_are_those_of_a_backward_pass(name: str, batch_statistics: bool, images: Tensor) -> None:
-    net = lived_in(VARIANTS[name])
+    net = small(VARIANTS[name])
     other = copy.deepcopy(net).train(batch_statistics)
     functional.cross_entropy(other(images), LABELS).backward()
     got = gradient_norms(net.requires_grad_(False), images, LABELS, batch_statistics=batch_statistics)
@@ -128,7 +118,7 @@ def split_by_hand(net: ResNet, images: Tensor) -> list[tuple[Tensor, Tensor, Ten
 def test_the_split_is_the_chain_rule_with_the_mask_of_the_last_relu(
     name: str, batch_statistics: bool, images: Tensor
 ) -> None:
-    net = lived_in(VARIANTS[name])
+    net = small(VARIANTS[name])
     expected = split_by_hand(copy.deepcopy(net).train(batch_statistics), images)
     got = gradient_split(net, images, LABELS, batch_statistics=batch_statistics)
     assert len(got) == len(expected)
@@ -144,15 +134,15 @@ def test_the_split_is_the_chain_rule_with_the_mask_of_the_last_relu(
 
 @pytest.mark.parametrize("name", ["pad", "preact"])
 def test_in_single_precision_the_parts_still_sum_to_the_whole(name: str, images: Tensor) -> None:
-    got = gradient_split(lived_in(VARIANTS[name], torch.float32), images.float(), LABELS)
+    got = gradient_split(small(VARIANTS[name], torch.float32), images.float(), LABELS)
     assert all(each.error < 1e-5 for each in got)
 
 
 def test_a_clean_identity_passes_the_whole_gradient_and_a_rectified_one_does_not(images: Tensor) -> None:
     """He et al. 2016, section 2: with nothing on the shortcut the gradient arrives as it left."""
-    clean = gradient_split(lived_in(VARIANTS["preact"]), images, LABELS)[1]
+    clean = gradient_split(small(VARIANTS["preact"]), images, LABELS)[1]
     assert (clean.shortcut, clean.identity) == ("identity", pytest.approx(clean.arriving))
-    rectified = gradient_split(lived_in(VARIANTS["pad"]), images, LABELS)[1]
+    rectified = gradient_split(small(VARIANTS["pad"]), images, LABELS)[1]
     assert rectified.shortcut == "identity"
     assert rectified.identity < 0.99 * rectified.arriving
 
@@ -173,13 +163,13 @@ def test_a_split_says_why_it_does_not_apply(images: Tensor) -> None:
     with pytest.raises(InputError, match="no residual blocks"):
         gradient_split(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)).double(), images, LABELS)
     with pytest.raises(InputError, match="batch statistics need at least 2"):
-        gradient_norms(lived_in(VARIANTS["pad"]), images[:1], LABELS[:1], batch_statistics=True)
+        gradient_norms(small(VARIANTS["pad"]), images[:1], LABELS[:1], batch_statistics=True)
 
 
 @pytest.mark.parametrize("batch_statistics", [False, True])
 @pytest.mark.parametrize("look", [gradient_norms, gradient_split])
 def test_the_net_and_the_images_stay_as_they_were(look, batch_statistics: bool, images: Tensor) -> None:  # type: ignore[no-untyped-def]
-    net = lived_in(VARIANTS["preact"]).train()
+    net = small(VARIANTS["preact"]).train()
     net.layer1.eval()
     net.fc.requires_grad_(False)
     net.conv1.weight.grad = torch.ones_like(net.conv1.weight)

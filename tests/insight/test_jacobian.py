@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_nets import small
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -17,16 +18,6 @@ VARIANTS = {
     "preact": Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="project", preactivation=True),
     "plain": Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="none"),
 }
-
-
-def lived_in(variant: Variant) -> ResNet:
-    torch.manual_seed(0)
-    net = ResNet(variant, num_classes=5, in_channels=3).double()
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.3, 1.0)
-            nn.init.normal_(module.bias, std=0.2)
-    return net
 
 
 @pytest.fixture
@@ -126,7 +117,7 @@ def check(found: Spectrum, function, x: Tensor) -> None:  # type: ignore[no-unty
 def test_blocks_have_the_values_of_a_dense_svd_before_and_after_the_last_relu(
     name: str, dense_below: int, image: Tensor
 ) -> None:
-    net = lived_in(VARIANTS[name])
+    net = small(VARIANTS[name])
     found = block_spectra(net.train(), image, dense_below=dense_below, tolerance=1e-8)
     net.eval()
     x = net.stem(image).detach()
@@ -157,7 +148,7 @@ def test_blocks_that_start_at_zero_are_the_identity(image: Tensor) -> None:
 
 
 def test_single_precision_and_progress(image: Tensor) -> None:
-    net, told = lived_in(VARIANTS["pad"]), []
+    net, told = small(VARIANTS["pad"]), []
     exact = block_spectra(net, image)
     single = block_spectra(net.float(), image.float(), dense_below=0, on_progress=lambda *args: told.append(args))
     assert told == [(1, 2), (2, 2)]
@@ -167,7 +158,7 @@ def test_single_precision_and_progress(image: Tensor) -> None:
 
 
 def test_block_spectra_say_what_is_wrong(image: Tensor) -> None:
-    net = lived_in(VARIANTS["pad"])
+    net = small(VARIANTS["pad"])
     with pytest.raises(InputError, match="of one image, got 2"):
         block_spectra(net, image.repeat(2, 1, 1, 1))
     with pytest.raises(InputError, match=r"'layer1.9' is not known .* Try: layer1.0"):
@@ -177,7 +168,7 @@ def test_block_spectra_say_what_is_wrong(image: Tensor) -> None:
 
 
 def test_the_net_stays_as_it_was(image: Tensor) -> None:
-    net = lived_in(VARIANTS["preact"]).train()
+    net = small(VARIANTS["preact"]).train()
     net.layer1.eval()
     net.fc.requires_grad_(False)
 
@@ -189,3 +180,8 @@ def test_the_net_stays_as_it_was(image: Tensor) -> None:
     before = state()
     block_spectra(net, image, dense_below=0, steps=4)
     assert state() == before
+
+
+def test_a_function_without_a_gradient_is_refused() -> None:
+    with pytest.raises(InputError, match="function: has no gradient"):
+        singular_values(lambda x: x.detach() * 2, torch.ones(3))

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from dataclasses import dataclass, field
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from test_pages import HOSTILE, Reader, read
 
 from residuum.report import captions
 from residuum.report.captions import CAPTIONS, LANGUAGES, STATES
-from residuum.report.inspect_page import PAGE, Beside, PageFacts, inspect_page
-from residuum.report.inspect_parts import DRAWN, groups, value_limits
-from residuum.report.inspect_twins import COMPARED
+from residuum.report.charts import STYLES, Span, curves, depths, histories, series, spans
+from residuum.report.figures import Drawing
+from residuum.report.inspect_page import PAGE, TEXT, Beside, PageFacts, inspect_page
+from residuum.report.inspect_parts import DRAWN, groups
+from residuum.report.inspect_twins import COMPARED, value_limits
 from residuum.report.pictures import (
     coloured,
     contact_sheet,
@@ -57,7 +60,8 @@ def values(*shape: int) -> Any:
 
 
 def spectrum(**changes: Any) -> dict[str, Any]:
-    whole = {"largest": 2.0, "smallest": 0.5, "smallest_at_most": 0.5, "dead_rows": 3, "rows": 100}
+    whole = {"largest": 2.0, "smallest": 0.5, "smallest_at_most": 0.5, "residual_norm": 0.0, "dead_rows": 3,
+             "rows": 100}  # fmt: skip
     return whole | changes
 
 
@@ -91,7 +95,8 @@ def found(layer: str = "layer1.0") -> dict[str, dict[str, Any]]:
                                     {"method": "occlusion", **attribution, "completeness_error": None}]]},
         "judge": {"photos": [judged]},
         "sanity": {"layers": [{"layer": "fc", "correlation": 0.5}, {"layer": layer, "correlation": -0.1}]},
-        "jacobian": {"blocks": [{"block": layer, "before": spectrum(), "after": spectrum(smallest=None)}]},
+        "jacobian": {"blocks": [{"block": layer, "before": spectrum(),
+                                 "after": spectrum(smallest=None, residual_norm=0.0312)}]},
         "paths": {"length": (0, 1, 2), "count": (1, 2, 1),
                   "gradient": {"length": np.arange(3), "share": np.array([0.5, 0.4, 0.1]),
                                "mean": np.array([1.0, 0.1, 0.0])}},
@@ -243,6 +248,12 @@ def test_untrained_weights_are_said_to_be_random() -> None:
     assert "random weights" not in inspect_page(facts(), [Photo()], [])[PAGE].decode()
 
 
+def test_a_bound_on_a_singular_value_stands_with_how_near_one_lies() -> None:
+    (group,) = groups("jacobian", found()["jacobian"], [])
+    assert list(group.tables[0].rows[0]) == ["layer1.0", "2", "0.5", "0", "2", "at most 0.5", "0.03", "3 of 100"]
+    assert len(group.tables[0].columns) == 8
+
+
 def test_two_nets_stand_in_one_figure_and_what_does_not_apply_is_said_of_each() -> None:
     own = {name: each for name, each in found().items() if name in COMPARED}
     first = [
@@ -285,6 +296,40 @@ def test_heads_and_reasons_in_korean() -> None:
     both = " ".join(read(inspect_page(facts(languages=LANGUAGES), [Photo()], [*done, *left])[PAGE].decode()).text)
     assert "block / 블록" in both
     assert "needs an image. Try" in both
+
+
+def test_every_word_in_a_figure_and_under_it_is_explained_in_korean() -> None:
+    names = {"layer1.0", "a", "b", "c", "fc", "layer1.0 and b", "1", "2", "one", "two"}
+    second = [each for each in outcomes() if each.name in COMPARED]
+    for beside in (None, Beside(("one", "two"), second)):
+        for outcome in outcomes():
+            page = inspect_page(facts(languages=("ko",)), [Photo()] * 2, [outcome], beside)[PAGE].decode()
+            inside = {unescape(text) for text in TEXT.findall(page) if re.search("[A-Za-z]{2}", text)} - names
+            assert inside <= set(captions.TERMS), outcome.name
+            for text in inside:
+                assert captions.TERMS[text] in page, text
+            under = re.findall('<figcaption>(.*?)</figcaption>|<th(?: class="number")?>(.*?)</th>|<h3>(.*?)</h3>', page)
+            for text in ("".join(each) for each in under):
+                left = re.sub(
+                    r"layer1\.0|cat\.jpg|ReLU|PCA|F\(x\)|Grad-CAM\+*( at)?|Layer-CAM at|one|two|cat|dog", "", text
+                )
+                assert not re.search("[A-Za-z]{2}", left), text
+
+
+def test_labels_with_numbers_are_translated_and_names_are_not() -> None:
+    assert captions.said("judged by 16 images", ("ko",)) == "이미지 16장으로 판정"
+    assert captions.said("judged by 16 images", ("en",)) == "judged by 16 images"
+    assert captions.said("64 paths; the mean length by gradient is 2.5 of 6 blocks", ("ko",)).endswith(
+        "블록 6개 중 2.5개"
+    )
+    assert captions.said("cat.jpg", LANGUAGES) == "cat.jpg"
+
+
+def test_terms_are_explained_only_where_there_is_korean() -> None:
+    for languages in (("en",), ("ko",), LANGUAGES):
+        responses = Outcome("responses", "done", "", found()["responses"])
+        page = inspect_page(facts(languages=languages), [], [responses])[PAGE].decode()
+        assert ("그림 속 용어" in page) == ("ko" in languages)
 
 
 def test_reasons_that_are_translated_are_those_that_are_given() -> None:
@@ -358,3 +403,29 @@ def test_png_is_lossless() -> None:
     assert (np.asarray(Image.open(io.BytesIO(png(picture)))) == picture).all()
     assert enlarged(picture, 14).shape == (10, 14, 3)
     assert enlarged(picture, 3).shape == (5, 7, 3)
+
+
+# ----- charts
+
+
+def dashes(drawing: Drawing) -> list[str]:
+    """How each of the coloured lines is broken, or how thick it is where it is not."""
+    written = re.findall('style="(fill: none;[^"]*)"', drawing.svg)
+    styles = [dict(re.findall(r"([a-z-]+): ([^;]+)", style)) for style in written]
+    own = [style for style in styles if style.get("stroke", "").lower() in {each.lower() for each, _, _ in STYLES}]
+    return [style.get("stroke-dasharray", style["stroke-width"]) for style in own]
+
+
+def test_curves_in_one_figure_differ_in_grey() -> None:
+    four = {name: [1.0, 2.0, 3.0] for name in "abcd"}
+    assert len({line for _, line, _ in STYLES}) == len({marker for _, _, marker in STYLES}) == 4
+    for drawing in (
+        series(["x", "y", "z"], four, y_label="v"),
+        depths(four, y_label="v"),
+        curves([0, 1, 2], four, x_label="x", y_label="v"),
+    ):
+        assert len(set(dashes(drawing))) >= 4
+    two = {name: ([0, 1, 2], np.arange(3.0)) for name in "ab"}
+    assert len(set(dashes(histories(two, x_label="x", y_label="v")))) >= 2
+    both = {name: [Span(0.5, 2.0)] for name in "ab"}
+    assert len(set(dashes(spans(["x"], both, y_label="v")))) >= 2

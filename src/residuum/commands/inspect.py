@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ lesions, landscape. Of a Run: history."""
         begun: Mapping[str, Mapping[str, dict[str, Any]]],
         progress: PartsProgress,
     ) -> list[_Look]:
-        """What was found of the model, and of the one beside it; each has half of the time where there are two."""
+        """What was found of the model, and of the one beside it, which has half of the time and what the first left."""
         from residuum.inspection.inspect import State, inspect_subject
         from residuum.inspection.record import fingerprint
         from residuum.training.signals import Interrupting
@@ -130,6 +131,7 @@ lesions, landscape. Of a Run: history."""
                 f"{shown_path(self._directory())}: holds an inspection of other weights or data. Try: another --out"
             )
         looks: list[_Look] = []
+        share, left = self.seconds / len(opened), 0.0
         for look, own in zip(opened, prints, strict=True):
             parts: Sequence[str] | None = only
             if looks:
@@ -137,13 +139,15 @@ lesions, landscape. Of a Run: history."""
                 parts = [name for name in compared if name not in lacking]
             if parts is not None and not parts:
                 break
+            end = time.monotonic() + share + left
             with Interrupting() as stop:
                 try:
                     found = inspect_subject(
-                        look.subject, parts, seconds=self.seconds / len(opened), watcher=progress, begun=begun.get(own)
+                        look.subject, parts, seconds=share + left, watcher=progress, begun=begun.get(own)
                     )
                 except KeyboardInterrupt:
                     raise Interrupted("interrupted", signal_number=stop.signal_number or SIGINT) from None
+            left = max(end - time.monotonic(), 0)
             stopped = (stop.signal_number or SIGINT) if found.interrupted else None
             looks.append(replace(look, found=found, stopped=stopped))
             if found.interrupted:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from residuum.costing.view import FieldOfView, fields_of_view
 from residuum.errors import InputError
+from residuum.insight.looks import without_gradients
 from residuum.insight.places import stages
 from residuum.insight.taps import device_of, evaluating, maker_of, tapped
 
@@ -41,6 +42,7 @@ class Maps:
     field: FieldOfView | None
 
 
+@without_gradients
 def activation_maps(
     net: nn.Module, image: Tensor, *, layers: Sequence[str] | None = None, strongest: int = 16
 ) -> list[Maps]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from residuum.insight.looks import without_gradients
 from residuum.insight.places import ResidualBlock, first_convolution, residual_blocks
 from residuum.insight.taps import device_of, evaluating, module_of, removing
 from residuum.insight.terms import ShortcutKind, Terms, finished, shortcut_blocks, shortcut_kind, watching
@@ -60,6 +61,7 @@ class Response:
     std: float
 
 
+@without_gradients
 def anatomy(net: nn.Module, images: Tensor) -> list[BlockAnatomy]:
     """What each residual block adds to its shortcut, in eval mode, from the image to the classifier.
 
@@ -120,6 +122,7 @@ def _std(values: Tensor) -> float:
     return float(_wide(values).std(correction=0))
 
 
+@without_gradients
 def responses(net: nn.Module, images: Tensor) -> list[Response]:
     """The strength of each layer's response, in eval mode, of plain and residual nets alike (He et al. 2015, Figure 7).
 

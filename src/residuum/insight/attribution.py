@@ -23,9 +23,9 @@ from torch.nn import functional
 
 from residuum.errors import InputError, unknown
 from residuum.insight.cam import as_array, class_of, logits_of, one_image
+from residuum.insight.looks import OnProgress, in_float64, unheard, with_gradients, without_gradients
 from residuum.insight.taps import evaluating
 
-OnSteps = Callable[[int, int], None]
 BATCH = 8  # images at once without gradients; with gradients half of it
 BLUR = 1 / 20  # standard deviation of the blur, as a share of the shorter side
 
@@ -50,6 +50,7 @@ class Attribution:
     completeness_error: float | None
 
 
+@with_gradients
 def integrated_gradients(
     net: nn.Module,
     image: Tensor,
@@ -57,7 +58,7 @@ def integrated_gradients(
     *,
     baseline: Tensor | None = None,
     steps: int = 32,
-    on_progress: OnSteps | None = None,
+    on_progress: OnProgress = unheard,
 ) -> Attribution:
     """What each value of one image `(1, C, H, W)` adds to the logit of a class, against a baseline.
 
@@ -81,7 +82,7 @@ def integrated_gradients(
     points, weights = np.polynomial.legendre.leggauss(steps)
     shares = torch.from_numpy((points + 1) / 2).to(image)
     parts = torch.from_numpy(weights / 2).to(image)
-    with torch.inference_mode(False), evaluating(net):
+    with evaluating(net):
         with torch.no_grad():
             logits = logits_of(net, torch.cat([image, start]))
         chosen = class_of(logits[:1], class_index)
@@ -90,11 +91,10 @@ def integrated_gradients(
             some = slice(begin, begin + BATCH // 2)
             on_way = start + shares[some, None, None, None] * (image - start)
             gradient += (parts[some, None, None, None] * _gradients(net, on_way, chosen)).sum(dim=0, keepdim=True)
-            if on_progress is not None:
-                on_progress(min(begin + BATCH // 2, steps), steps)
+            on_progress(min(begin + BATCH // 2, steps), steps)
     values = ((image - start) * gradient)[0]
     difference = float(logits[0, chosen] - logits[1, chosen])
-    error = abs(float(values.double().sum()) - difference) / max(abs(difference), 1e-12)
+    error = abs(float(in_float64(values).sum()) - difference) / max(abs(difference), 1e-12)
     return Attribution(
         method="integrated_gradients",
         class_index=chosen,
@@ -104,6 +104,7 @@ def integrated_gradients(
     )
 
 
+@without_gradients
 def occlusion(
     net: nn.Module,
     image: Tensor,
@@ -112,7 +113,7 @@ def occlusion(
     window: int | None = None,
     stride: int | None = None,
     fill: str = "grey",
-    on_progress: OnSteps | None = None,
+    on_progress: OnProgress = unheard,
 ) -> Attribution:
     """How far the logit of a class falls when a part of one image `(1, C, H, W)` is covered.
 
@@ -151,8 +152,7 @@ def occlusion(
             for fall, (top, left) in zip(fallen, some, strict=True):
                 falls[top : top + window, left : left + window] += fall
                 times[top : top + window, left : left + window] += 1
-            if on_progress is not None:
-                on_progress(min(begin + BATCH, len(places)), len(places))
+            on_progress(min(begin + BATCH, len(places)), len(places))
     heat = as_array(falls / times)
     return Attribution(
         method="occlusion",

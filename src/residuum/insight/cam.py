@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError, unknown
+from residuum.insight.looks import with_gradients
 from residuum.insight.places import map_layer
 from residuum.insight.taps import evaluating, tapped
 
@@ -56,6 +57,7 @@ class Cam:
     overlay: NDArray[np.float32]
 
 
+@with_gradients
 def cam(
     net: nn.Module,
     image: Tensor,
@@ -79,7 +81,7 @@ def cam(
         raise unknown("method", method, METHODS)
     image = one_image(net, image)
     name = map_layer(net, image) if layer is None else layer
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(net), tapped(net, [name]) as outputs:
+    with evaluating(net), tapped(net, [name]) as outputs:
         logits = logits_of(net, image.requires_grad_())
         chosen = class_of(logits, class_index)
         maps = _maps(outputs, name)
@@ -131,9 +133,8 @@ def one_image(net: nn.Module, image: Tensor) -> Tensor:
     if image.ndim != 4 or len(image) != 1:
         raise InputError(f"image: not one image (expected (1, C, H, W), got {tuple(image.shape)}). Try: image[:1]")
     like = next((parameter for parameter in net.parameters() if parameter.is_floating_point()), None)
-    with torch.inference_mode(False):  # a tensor of inference mode could be on no graph later
-        copy = image.detach().clone()
-        return copy if like is None else copy.to(like.device, like.dtype)
+    copy = image.detach().clone()
+    return copy if like is None else copy.to(like.device, like.dtype)
 
 
 def as_array(values: Tensor) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ maximised           an image from noise by gradient ascent on one channel (Erhan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +23,10 @@ from torch.nn import functional
 from residuum.costing.limits import require_input
 from residuum.costing.view import FieldOfView, fields_of_view
 from residuum.errors import InputError
+from residuum.insight.looks import OnProgress, unheard, with_gradients, without_gradients
 from residuum.insight.places import first_convolution
 from residuum.insight.taps import device_of, evaluating, maker_of, output_of
 
-OnProgress = Callable[[int, int], None]
 Box = tuple[int, int, int, int]
 CHANNELS_SHOWN = 8
 LIMIT = 2.5  # standard deviations: the normalised pixels of photographs lie within
@@ -92,6 +92,7 @@ def first_filters(net: nn.Module) -> Filters:
 # ----- the strongest patches of a data set
 
 
+@without_gradients
 def strongest_patches(
     net: nn.Module,
     layer: str,
@@ -99,7 +100,7 @@ def strongest_patches(
     *,
     channels: Sequence[int] | None = None,
     count: int = 9,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> Patches:
     """The patches of many images at which channels of a layer are strongest, in eval mode.
 
@@ -225,6 +226,7 @@ def _view(net: nn.Module, layer: str, size: Sequence[int]) -> FieldOfView | None
 # ----- an image made to excite one channel
 
 
+@with_gradients
 def maximised(
     net: nn.Module,
     layer: str,
@@ -269,7 +271,7 @@ def maximised(
     image = 0.1 * torch.randn(1, *input_size, generator=generator).to(like)
     reach = min(image.shape[-2:]) // 32 if jitter is None else jitter
     history = []
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(net):
+    with evaluating(net):
         for step in range(1, steps + 1):
             shift = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
             value, gradient = _ascent(net, layer, channel, image.roll(shift, (2, 3)))

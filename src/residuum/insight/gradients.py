@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from residuum.errors import InputError
+from residuum.insight.looks import with_gradients
 from residuum.insight.taps import device_of, evaluating
 from residuum.insight.terms import ShortcutKind, Terms, shortcut_blocks, shortcut_kind, watching
 
@@ -64,6 +65,7 @@ class GradientSplit:
     error: float
 
 
+@with_gradients
 def gradient_norms(
     net: nn.Module, images: Tensor, labels: Tensor, *, batch_statistics: bool = False
 ) -> list[GradientNorm]:
@@ -100,6 +102,7 @@ def gradient_norms(
     return found
 
 
+@with_gradients
 def gradient_split(
     net: nn.Module, images: Tensor, labels: Tensor, *, batch_statistics: bool = False
 ) -> list[GradientSplit]:
@@ -155,7 +158,7 @@ def _state(net: nn.Module, wanted: frozenset[str] | set[str] = frozenset()) -> d
 def _loss(net: nn.Module, state: dict[str, Tensor], images: Tensor, labels: Tensor, batch_statistics: bool) -> Tensor:
     if batch_statistics and len(images) < 2:
         raise InputError("images: batch statistics need at least 2, got 1. Try: batch_statistics=False")
-    with evaluating(net), torch.enable_grad():
+    with evaluating(net):
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.training = batch_statistics

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError, unknown
+from residuum.insight.looks import OnProgress, in_float64, unheard, with_gradients
 from residuum.insight.places import ResidualBlock
 from residuum.insight.taps import device_of, evaluating, removing
 from residuum.insight.terms import blocks_of
@@ -83,6 +84,7 @@ class BlockSpectrum:
     residual: Spectrum
 
 
+@with_gradients
 def singular_values(
     function: Function,
     x: Tensor,
@@ -101,6 +103,9 @@ def singular_values(
         steps: of Lanczos at most. Memory is (steps + 1) x (rows + columns) numbers.
         tolerance: Lanczos has converged where a residual is at most this share of the largest singular value.
         seed: of the vector Lanczos starts from, and of that by which it finds dead rows.
+
+    Raises:
+        InputError: no gradient of `function` can be taken.
     """
     jacobian = _Jacobian(function, x)
     with torch.no_grad():
@@ -116,6 +121,8 @@ class _Jacobian:
         with torch.enable_grad():
             self.x = x.detach().requires_grad_()
             self.output = function(self.x)
+            if not self.output.requires_grad:
+                raise InputError("function: has no gradient with respect to x. Try: a block of a net, in eval mode")
             self.u = torch.zeros_like(self.output, requires_grad=True)
             # J^T u is linear in u, so that its own gradient with respect to u, given v, is J v.
             (self.pulled,) = torch.autograd.grad(self.output, self.x, self.u, create_graph=True)
@@ -136,7 +143,7 @@ class _Jacobian:
 
     def random(self, length: int, generator: torch.Generator) -> Tensor:
         """Standard normal numbers of x's type and device."""
-        return torch.randn(length, generator=generator, dtype=torch.float64).to(self.x.device, self.x.dtype)
+        return torch.randn(length, generator=generator, dtype=torch.float64).to(self.x.dtype).to(self.x.device)
 
 
 def _dense(jacobian: _Jacobian) -> Spectrum:
@@ -147,7 +154,7 @@ def _dense(jacobian: _Jacobian) -> Spectrum:
         matrix[row] = jacobian.transposed_times(unit)
         unit[row] = 0
     live = matrix[matrix.ne(0).any(dim=1)]
-    values = torch.linalg.svdvals(live.double())
+    values = torch.linalg.svdvals(in_float64(live))
     least = float(values[-1]) if len(values) else None
     return Spectrum(
         largest=float(values[0]) if len(values) else 0.0,
@@ -255,6 +262,7 @@ def _ends(diagonal: Sequence[float], beside: Sequence[float]) -> _Ends:
     return _Ends(float(values[0]), first, float(values[-1]), last, len(diagonal))
 
 
+@with_gradients
 def block_spectra(
     net: nn.Module,
     image: Tensor,
@@ -263,7 +271,7 @@ def block_spectra(
     dense_below: int = DENSE_BELOW,
     steps: int = STEPS,
     tolerance: float = TOLERANCE,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress = unheard,
 ) -> list[BlockSpectrum]:
     """The spectra of each block of a net, plain or residual, in eval mode, at its own input for one image.
 
@@ -298,8 +306,7 @@ def block_spectra(
                 singular_values, x=inputs.pop(name), dense_below=dense_below, steps=steps, tolerance=tolerance
             )
             found.append(_block_spectrum(name, block, spectrum))
-            if on_progress is not None:
-                on_progress(done, len(blocks))
+            on_progress(done, len(blocks))
     return found
 
 

@@ -34,9 +34,9 @@ from torch.nn import functional
 from residuum.errors import InputError, unknown
 from residuum.insight.attribution import BATCH, filled
 from residuum.insight.cam import cam, class_of, logits_of, one_image
+from residuum.insight.looks import OnProgress, in_float64, unheard, without_gradients
 from residuum.insight.taps import evaluating, removing
 
-OnSteps = Callable[[int, int], None]
 GRID = (7, 7)
 # What takes the place of pixels that are not there, in deletion and in insertion. `rise` is that of its paper:
 # a constant for deletion; a blurred image for insertion, where edges of what is put in could be taken for evidence.
@@ -95,6 +95,7 @@ class Judged:
         return float((self.random_scores < self.score).mean())
 
 
+@without_gradients
 def deletion_insertion(
     net: nn.Module,
     image: Tensor,
@@ -105,7 +106,7 @@ def deletion_insertion(
     fill: str = "rise",
     random: int = 5,
     seed: int = 0,
-    on_progress: OnSteps | None = None,
+    on_progress: OnProgress = unheard,
 ) -> Judged:
     """Judge a heat map `(H, W)` over one image `(1, C, H, W)` by what the net says without its hot pixels, or by them.
 
@@ -142,8 +143,7 @@ def deletion_insertion(
         for index, order in enumerate(orders):
             for side, film in enumerate(films):
                 curves[index, side] = film.curve(net, order, chosen, steps)
-            if on_progress is not None:
-                on_progress(index + 1, len(orders))
+            on_progress(index + 1, len(orders))
     areas = np.asarray(np.trapezoid(curves, dx=1 / steps, axis=2))
     return Judged(
         class_index=chosen,
@@ -171,7 +171,7 @@ class _Film:
             done = torch.arange(begin, min(begin + BATCH, steps + 1), device=order.device)
             changed = order[None] < (done * order.numel() // steps).view(-1, 1, 1)
             views = torch.where(changed[:, None], self.last, self.first)
-            found.append(logits_of(net, views).double().softmax(dim=1)[:, class_index].cpu().numpy())
+            found.append(in_float64(logits_of(net, views)).softmax(dim=1)[:, class_index].cpu().numpy())
         return np.concatenate(found)
 
 
@@ -215,6 +215,7 @@ class Sanity:
     correlation: float
 
 
+@without_gradients
 def randomised(
     net: nn.Module,
     image: Tensor,
@@ -223,7 +224,7 @@ def randomised(
     method: str = "gradcam",
     points: int = 12,
     seed: int = 0,
-    on_progress: OnSteps | None = None,
+    on_progress: OnProgress = unheard,
 ) -> list[Sanity]:
     """How a class-activation map of one image `(1, C, H, W)` changes as a net loses its weights from the top.
 
@@ -257,8 +258,7 @@ def randomised(
             _shuffle(layers[index][1], generator)
         now = cam(changed, image, trained.class_index, method=method)
         found.append(Sanity(layers[part[-1]][0], _rank_correlation(trained.signed, now.signed)))
-        if on_progress is not None:
-            on_progress(number, len(parts))
+        on_progress(number, len(parts))
     return found
 
 

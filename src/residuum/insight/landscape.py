@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError
+from residuum.insight.looks import OnProgress, in_float64, require_ordinary, unheard, without_gradients
 from residuum.insight.taps import device_of, evaluating
 
 Loss = Callable[[nn.Module], float]
-OnPoint = Callable[[int, int], None]
 Values = NDArray[np.float64]
 
 
@@ -89,8 +89,8 @@ def mean_loss(batches: Iterable[tuple[Tensor, Tensor]]) -> Loss:
     def loss(net: nn.Module) -> float:
         device, total = device_of(net), 0.0
         for images, labels in kept:
-            logits = net(images.to(device)).double()
-            total += float(functional.cross_entropy(logits, labels.to(device), reduction="sum"))
+            logits = in_float64(net(images.to(device)))
+            total += float(functional.cross_entropy(logits, labels.to(logits.device), reduction="sum"))
         return total / count
 
     return loss
@@ -103,8 +103,9 @@ def moved(net: nn.Module, *steps: tuple[float, Direction]) -> Iterator[None]:
     The net's own tensors are never written: other tensors lie in their places for the while.
 
     Raises:
-        InputError: a direction is of another net.
+        InputError: a direction is of another net, or the net's weights were made in inference mode.
     """
+    require_ordinary(net)
     parameters = dict(net.named_parameters())
     for _, direction in steps:
         _require_fit(parameters, direction)
@@ -133,6 +134,7 @@ def _require_fit(parameters: Mapping[str, nn.Parameter], direction: Direction) -
             raise InputError(f"direction: is of another net, {name!r} does not fit. Try: directions(net, seed)")
 
 
+@without_gradients
 def line(
     net: nn.Module,
     loss: Loss,
@@ -141,7 +143,7 @@ def line(
     *,
     done: Values | None = None,
     seconds: float | None = None,
-    on_point: OnPoint = lambda done, total: None,
+    on_point: OnProgress = unheard,
 ) -> Values:
     """The loss at w + a d for each a of `at`, in eval mode: `(len(at),)`.
 
@@ -152,6 +154,7 @@ def line(
     return _surveyed(net, loss, points, _begun((len(places),), done), seconds, on_point)
 
 
+@without_gradients
 def plane(
     net: nn.Module,
     loss: Loss,
@@ -161,7 +164,7 @@ def plane(
     *,
     done: Values | None = None,
     seconds: float | None = None,
-    on_point: OnPoint = lambda done, total: None,
+    on_point: OnProgress = unheard,
 ) -> Values:
     """The loss at w + a x + b y for all a and b of `at`, in eval mode.
 
@@ -190,7 +193,7 @@ Point = tuple[tuple[int, ...], tuple[tuple[float, Direction], ...]]
 
 
 def _surveyed(
-    net: nn.Module, loss: Loss, points: Sequence[Point], values: Values, seconds: float | None, on_point: OnPoint
+    net: nn.Module, loss: Loss, points: Sequence[Point], values: Values, seconds: float | None, on_point: OnProgress
 ) -> Values:
     """`values` with what the time allows of the points that are NaN, those nearest to the middle first."""
     by_distance = sorted(points, key=lambda point: max(abs(size) for size, _ in point[1]))

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError
+from residuum.insight.looks import OnProgress, in_float64, unheard, without_gradients
 from residuum.insight.places import ResidualBlock
 from residuum.insight.taps import device_of, evaluating, module_of, replaced
 from residuum.insight.terms import blocks_of, finished, shortcut_of
 
-OnProgress = Callable[[int, int], None]
 Batches = Iterable[tuple[Tensor, Tensor]]
 Change = Callable[[], AbstractContextManager[None]]
 
@@ -102,12 +102,13 @@ def removable(net: nn.Module) -> tuple[str, ...]:
     return tuple(name for name, block in blocks_of(net) if block.downsample is not None or _keeps_shape(block))
 
 
+@without_gradients
 def lesions(
     net: nn.Module,
     batches: Batches,
     *,
     groups: Sequence[str | Sequence[str]] | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> list[Lesion]:
     """What the net loses with each group of blocks, in eval mode; the whole net comes first.
 
@@ -126,12 +127,13 @@ def lesions(
     return [Lesion(names, *values) for names, values in zip(removed, measured, strict=True)]
 
 
+@without_gradients
 def swaps(
     net: nn.Module,
     batches: Batches,
     *,
     pairs: Sequence[tuple[str, str]],
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> list[Swap]:
     """What the net loses when each pair of blocks changes places, in eval mode; the net as it is comes first.
 
@@ -206,13 +208,18 @@ def _measured(
                 with change():
                     logits = net(shown)
                 right[index] += int((logits.argmax(dim=1) == labels).sum())
-                loss[index] += float(functional.cross_entropy(logits.double(), labels, reduction="sum"))
+                loss[index] += _summed_loss(logits, labels)
                 passes += 1
                 on_progress(passes, total)
             images += len(labels)
     if not images:
         raise InputError("batches: hold no image. Try: at least one batch of images and labels")
     return [(int(r) / images, float(sum_) / images, images) for r, sum_ in zip(right, loss, strict=True)]
+
+
+def _summed_loss(logits: Tensor, labels: Tensor) -> float:
+    wide = in_float64(logits)
+    return float(functional.cross_entropy(wide, labels.to(wide.device), reduction="sum"))
 
 
 def _block(net: nn.Module, name: str) -> ResidualBlock:

@@ -13,7 +13,7 @@ The length of a path is the number of blocks that it enters; layers outside of b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import comb, log
@@ -25,11 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError
+from residuum.insight.looks import OnProgress, in_float64, unheard, with_gradients
 from residuum.insight.places import ResidualBlock
 from residuum.insight.taps import device_of, evaluating, replaced
 from residuum.insight.terms import blocks_of, finished, shortcut_of
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ def path_lengths(net: nn.Module) -> Paths:
     )
 
 
+@with_gradients
 def gradient_by_length(
     net: nn.Module,
     images: Tensor,
@@ -87,7 +87,7 @@ def gradient_by_length(
     *,
     samples: int = 16,
     seed: int = 0,
-    on_progress: OnProgress = lambda done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> LengthGradients:
     """How much gradient comes through paths of each length, in eval mode.
 
@@ -129,6 +129,7 @@ def gradient_by_length(
     return LengthGradients(np.arange(len(drawn)), mean, std, _shares(mean), np.array(together))
 
 
+@with_gradients
 def paths_together(net: nn.Module, images: Tensor, labels: Tensor) -> list[Tensor]:
     """For each length 0 to n the sum of the gradients of all its paths, at the input of the first block.
 
@@ -191,7 +192,7 @@ def _chain(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[list[_Link],
     links: list[_Link] = []
     recorders = {name: _Recorder(block, links) for name, block in blocks}
     device = device_of(net)
-    with evaluating(net), torch.enable_grad(), replaced(net, recorders):
+    with evaluating(net), replaced(net, recorders):
         loss = functional.cross_entropy(net(images.to(device)), labels.to(device), reduction="sum")
         (gradient,) = torch.autograd.grad(loss, links[-1].out)
     return links, gradient
@@ -230,7 +231,7 @@ def _drawn_paths(blocks: int, samples: int, generator: np.random.Generator) -> l
 
 def _norm(gradient: Tensor) -> float:
     """Norm of each image's gradient, averaged over the images."""
-    return float(gradient.flatten(1).double().norm(dim=1).mean())
+    return float(in_float64(gradient.flatten(1)).norm(dim=1).mean())
 
 
 def _shares(mean: NDArray[np.float64]) -> NDArray[np.float64]:

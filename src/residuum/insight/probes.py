@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from residuum.data.source import stratified
 from residuum.errors import InputError, unknown
+from residuum.insight.looks import OnProgress, unheard, without_gradients
 from residuum.insight.places import stages
 from residuum.insight.taps import device_of, evaluating, tapped
 
@@ -67,6 +68,7 @@ class Embedding:
     explained: tuple[float, float] | None
 
 
+@without_gradients
 def stage_features(
     net: nn.Module, batches: Iterable[Tensor], *, on_images: Callable[[int], None] = lambda done: None
 ) -> dict[str, Features]:
@@ -102,7 +104,7 @@ def linear_probes(
     *,
     test_share: float = 0.25,
     seed: int = 0,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = unheard,
 ) -> list[Probe]:
     """A logistic regression for each layer, fitted on one part of the images and judged by the other.
 

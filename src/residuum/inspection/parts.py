@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from residuum.costing.count import cost
 from residuum.errors import InputError
 from residuum.insight.activations import Maps, activation_maps
 from residuum.insight.anatomy import anatomy, responses
@@ -194,12 +195,22 @@ def _sanity(subject: Subject, task: Task) -> None:
 
 def _jacobian(subject: Subject, task: Task) -> None:
     names: list[str | None] = [name for name, _ in residual_blocks(subject.net)]
+    steps = _lanczos_steps(subject)
     task.found["blocks"] = blocks = []
     for number, name in enumerate(names or [None], start=1):  # without blocks it says why not
         chosen = None if name is None else [name]
-        spectra = block_spectra(subject.net, subject.image(0), names=chosen, steps=LANCZOS_STEPS)
+        spectra = block_spectra(subject.net, subject.image(0), names=chosen, steps=steps)
         blocks += [asdict(each) for each in spectra]
         task.step(number, len(names))
+
+
+def _lanczos_steps(subject: Subject) -> int:
+    """The more, the less a pass through the net costs: by count, so that they are the same on every machine."""
+    least, most = LANCZOS_STEPS
+    try:
+        return min(max(LANCZOS_MACS // max(cost(subject.net, subject.input_size).macs, 1), least), most)
+    except InputError:  # a net that runs, but not without values
+        return least
 
 
 def _paths(subject: Subject, task: Task) -> None:
@@ -326,7 +337,8 @@ IN_TRAINING = 8  # images whose gradients are looked at together
 FOLLOWED = 8  # images whose gradients are followed along paths
 PATHS = 16  # of each length
 JUDGED_STEPS = 16
-LANCZOS_STEPS = 24  # a bound on the smallest singular value, seldom the value itself
+LANCZOS_STEPS = (24, 128)  # at least and at most; some 100 find the smallest value behind a last ReLU
+LANCZOS_MACS = 10**10  # of one image, steps times those of the net: 24 steps of a ResNet-18, 79 of a ResNet-56
 MAXIMISED_SIDE = 112  # pixels; enough for what one channel looks for
 MAXIMISED_CHANNELS = 2  # of each stage
 ASCENT_STEPS = 64

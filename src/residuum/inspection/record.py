@@ -1,6 +1,7 @@
 """An inspection as files: `inspection.json` with all plain values, `arrays.npz` with all arrays; and back again.
 
-Only a landscape is read back: it goes on where the time ended or a signal came, if weights and data are still the same.
+Only landscapes are read back: one goes on where the time ended or a signal came, if weights and data are still the
+same, and one that was finished beside it is not computed again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from residuum.inspection.subject import Subject
 
 RECORD, ARRAYS = "inspection.json", "arrays.npz"
 UNFINISHED = (State.NO_TIME, State.INTERRUPTED)
+KEPT = (State.DONE, *UNFINISHED)
 NOT_KEPT = ("tiles",)  # pixels of the data set, which lie there
 
 
@@ -50,7 +52,7 @@ def plain(inspection: Inspection, prefix: str = "") -> tuple[dict[str, Any], dic
             for each in inspection.outcomes
         },
     }
-    if any(each.name == "landscape" and each.state in UNFINISHED for each in inspection.outcomes):
+    if any(each.name == "landscape" and each.state in KEPT for each in inspection.outcomes):
         values["fingerprint"] = fingerprint(subject)
     return values, arrays
 
@@ -107,26 +109,32 @@ def unfinished(directory: Path) -> dict[str, dict[str, Found]]:
     strangers = {path.name for path in directory.iterdir()} - {*written, "manifest.json"}
     values = json.loads(written[RECORD])
     inspections = [each for each in (values, values.get("beside")) if each]
-    begun = {}
+    surveys = [(each["fingerprint"], _landscape(each)) for each in inspections if "fingerprint" in each]
+    if not any(part["state"] in UNFINISHED for _, part in surveys):
+        return {}
+    surveys.sort(key=lambda survey: survey[1]["state"] == State.DONE)  # of two nets with the same weights it is kept
     with np.load(io.BytesIO(written[ARRAYS])) as arrays:
-        for each in inspections:
-            part = each["parts"].get("landscape", {})
-            if part.get("state") in UNFINISHED:
-                begun[each["fingerprint"]] = {"landscape": _surveyed(part["found"], arrays)}
-    if begun and strangers:
+        begun = {print_: {"landscape": _surveyed(part, arrays)} for print_, part in surveys}
+    if strangers:
         raise DamagedError(
             f"{directory}: holds {min(strangers)[:80]!r} besides an inspection. Try: to move it away, or another --out"
         )
     return begun
 
 
-def _surveyed(found: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Found:
+def _landscape(inspection: Mapping[str, Any]) -> Mapping[str, Any]:
+    return inspection["parts"].get("landscape", {"state": ""})  # type: ignore[no-any-return]
+
+
+def _surveyed(part: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Found:
     """The line and the plane of a landscape as far as they are there; what was not computed is NaN."""
     read = {}
     for name in ("line", "values"):
-        value = found.get(name)
+        value = part["found"].get(name)
         if isinstance(value, dict):
             read[name] = arrays[value["array"]]
         elif value is not None:
             read[name] = np.array(value, dtype=np.float64)
+            if part["state"] == State.DONE:  # JSON has no infinity
+                read[name][np.isnan(read[name])] = np.inf
     return read

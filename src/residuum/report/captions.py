@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -165,11 +166,12 @@ CAPTIONS = {
             "shrink a small change. No gradient on its way back grows by more than the largest. It cannot vanish "
             "where the smallest is above 0, unless it lies in rows that the last ReLU set to zero (dead rows), or "
             "the block gives out more values than it takes in. 'At most' is a bound: Lanczos did not find the "
-            "smallest (dotted), which may be far lower.",
+            "smallest (dotted), which may be lower; 'within' is how near to it a singular value surely lies.",
             "막대는 각 블록 야코비 행렬의 최대와 최소 특이값 사이로, 작은 변화를 얼마나 늘이고 줄일 수 있는지를 "
             "뜻합니다. 역전파되는 그래디언트는 최대 특이값 배보다 커지지 않습니다. 최소가 0보다 크면 사라지지 "
             "않지만, 마지막 ReLU가 0으로 만든 행(dead rows)에 있거나 출력이 입력보다 많은 블록이면 예외입니다. 'at "
-            "most'는 상한이며, 란초스법이 찾지 못한 최솟값(점선)은 훨씬 작을 수 있습니다.",
+            "most'는 상한이며, 란초스법이 찾지 못한 최솟값(점선)은 더 작을 수 있습니다. 오차(within) 안에 "
+            "특이값이 반드시 하나 있습니다.",
         ),
     ),
     "paths": Caption(
@@ -277,7 +279,45 @@ STATES = {
     "failed": Text("failed", "실패"),
 }
 
-# What stands in tables and under figures as it is.
+# What the labels inside of the figures mean, which are English everywhere: matplotlib's own fonts have no Hangul.
+TERMS = {
+    "std of responses": "반응의 표준편차",
+    "std of responses, median layer": "층별 반응 표준편차의 중앙값",
+    "share of |x|": "|x|에 대한 비",
+    "|F(x)| / |x|": "F(x)와 x의 크기 비",
+    "|F(x)| / |x|, median layer": "블록별 F(x)와 x의 크기 비의 중앙값",
+    "distance from identity": "항등 함수와의 거리",
+    "cosine(x, F(x))": "x와 F(x)의 코사인",
+    "|dL/dW|": "가중치에 대한 손실 그래디언트의 크기",
+    "|dL/dW|, median layer": "층별 |dL/dW|의 중앙값",
+    "|dL/dx|": "블록 입력에 대한 손실 그래디언트의 크기",
+    "whole": "전체",
+    "by the shortcut": "지름길 몫",
+    "by F": "잔차 가지 F의 몫",
+    "singular values": "특이값",
+    "before the last ReLU": "마지막 ReLU 앞",
+    "after it": "그 뒤",
+    "pixels taken or put in (%)": "지우거나 되돌린 화소(%)",
+    "probability": "확률",
+    "deletion": "삭제",
+    "insertion": "삽입",
+    "rank correlation": "순위 상관",
+    "blocks entered": "들어간 블록 수",
+    "share": "몫",
+    "paths": "경로 수",
+    "gradient": "그래디언트",
+    "gradient of one path": "경로 하나의 그래디언트",
+    "accuracy": "정확도",
+    "mean accuracy": "평균 정확도",
+    "loss (nats)": "손실(nat)",
+    "along direction 1": "방향 1을 따라",
+    "direction 1": "방향 1",
+    "direction 2": "방향 2",
+    "step": "학습 스텝",
+    "depth, from the image (0) to the classifier (1)": "깊이, 이미지(0)에서 분류기(1)까지",
+}
+
+# What stands in tables and under figures; `{}` is a number or a name.
 LABELS = {
     "block": Text("block", "블록"),
     "shortcut": Text("shortcut", "지름길"),
@@ -287,6 +327,7 @@ LABELS = {
     "largest before ReLU": Text("largest before ReLU", "ReLU 앞 최대"),
     "largest after it": Text("largest after it", "ReLU 뒤 최대"),
     "smallest": Text("smallest", "최소"),
+    "within": Text("within", "오차"),
     "dead rows": Text("dead rows", "죽은 행"),
     "photo": Text("photo", "사진"),
     "deletion": Text("deletion", "삭제"),
@@ -301,6 +342,25 @@ LABELS = {
         "without so many blocks, drawn by chance", "무작위로 고른 블록을 이만큼 뺐을 때"
     ),
     "two neighbours exchanged": Text("two neighbours exchanged", "이웃한 두 블록을 맞바꿨을 때"),
+    "integrated gradients": Text("integrated gradients", "통합 그래디언트"),
+    "occlusion": Text("occlusion", "가림 실험"),
+}
+PATTERNS = {
+    "{}: {} filters of {} on {} channels": "{0}: {2} 크기, {3}채널 필터 {1}개",
+    "{}: maps of {}, channels {}, ...": "{}: {} 크기의 맵, 채널 {}, ...",
+    "{}, channel {}: its peak sees {} pixels": "{}, 채널 {}: 가장 밝은 점이 {} 화소를 봄",
+    "{}: channels {}, one in each row": "{}: 채널 {}, 한 줄에 하나",
+    "{}: channels {}": "{}: 채널 {}",
+    "integrated gradients, adds up to within {}": "통합 그래디언트, 합의 오차 {}",
+    "{}; random from the left on": "{}; 왼쪽부터 차례로 무작위",
+    "{} of {} better than random": "{1}장 가운데 {0}장이 무작위보다 나음",
+    "{} paths; the mean length by gradient is {} of {} blocks": "경로 {0}개; 그래디언트의 평균은 블록 {2}개 중 {1}개",
+    "judged by {} images": "이미지 {}장으로 판정",
+    "{}, {} of the variance": "{}, 분산의 {}",
+    "without one block; the whole net: {} of {} images": "블록 하나를 뺐을 때; 온전한 망: 이미지 {1}장의 {0}",
+    "{} images": "이미지 {}장",
+    "{} of {} points": "{1}점 가운데 {0}점",
+    "{} of {}, from the image to the answer": "이미지에서 답까지 {1}개 가운데 {0}개",
 }
 
 # The reasons why a part is not there, by how they begin; what follows "Try: " stays as it is.
@@ -318,7 +378,18 @@ REASONS = {
 
 def said(text: str, languages: Sequence[Language]) -> str:
     """A label in these languages, where it is known in more than one; numbers and names as they are."""
-    return LABELS[text].joined(languages) if text in LABELS else text
+    if text in LABELS:
+        return LABELS[text].joined(languages)
+    for english, korean in PATTERNS.items():
+        if found := re.fullmatch(re.escape(english).replace(r"\{\}", "(.+?)"), text):
+            return Text(text, korean.format(*found.groups())).joined(languages)
+    return text
+
+
+def explained(texts: Iterable[str]) -> str:
+    """One line in Korean on the labels among these texts; empty where there is none."""
+    known = [f"{text}: {TERMS[text]}" for text in dict.fromkeys(texts) if text in TERMS]
+    return f"그림 속 용어 — {'; '.join(known)}." if known else ""
 
 
 def reason(text: str, languages: Sequence[Language]) -> str:

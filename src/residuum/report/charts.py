@@ -16,6 +16,9 @@ from residuum.report.figures import COLOURS, Drawing, drawn, styled
 SIZE = (4.7, 3.4)  # inches
 ORANGE, BLUE, SKY, RED, GREEN = COLOURS[:5]
 GREY = "#8a94a3"
+# What tells curves in one figure apart, in grey too: colour, line, marker.
+STYLES = ((BLUE, "-", "o"), (ORANGE, "--", "s"), (GREEN, "-.", "^"), (RED, ":", "D"))
+MARKERS = "os^Dv"  # of classes, beside their colours
 LEAST = 1e-6  # that a logarithmic scale of colours shows
 LONGEST = 24  # characters of a name at an axis or in a legend
 NAMED = 14  # ticks with names; of more every second, third, ... is named
@@ -43,8 +46,8 @@ def series(
 ) -> Drawing:
     """Named values over layers or blocks; `line_at` draws a dashed line to compare with."""
     figure, axis = _panel(y_label)
-    for colour, (label, own) in zip((BLUE, ORANGE, GREEN, RED), values.items(), strict=False):
-        axis.plot(range(len(names)), own, "o-", color=colour, markersize=3.5, linewidth=1.4, label=label)
+    for (colour, line, marker), (label, own) in zip(STYLES, values.items(), strict=False):
+        axis.plot(range(len(names)), own, line, marker=marker, color=colour, markersize=3.5, linewidth=1.4, label=label)
     if log:
         _logarithmic(axis)
     if line_at is not None:
@@ -71,18 +74,23 @@ def bars(names: Sequence[str], values: Sequence[float], *, y_label: str, line_at
 
 @styled
 def spans(names: Sequence[str], values: Mapping[str, Sequence[Span]], *, y_label: str) -> Drawing:
-    """Spans side by side on a logarithmic axis; one that is open, or begins at 0, goes on dotted to the bottom."""
+    """Spans side by side on a logarithmic axis; one that is open, or begins at 0, goes on dotted to the bottom.
+
+    Those of the first name are thick, those of the second thin.
+    """
     figure, axis = _panel(y_label)
     ends = [end for own in values.values() for span in own for end in (span.low, span.high) if end > 0]
     floor = min(ends, default=1.0) / 3
     width = 0.8 / max(len(values), 1)
-    for index, (colour, (label, own)) in enumerate(zip((BLUE, ORANGE), values.items(), strict=False)):
+    for index, (colour, thick, (label, own)) in enumerate(
+        zip((BLUE, ORANGE), (4.5, 1.8), values.items(), strict=False)
+    ):
         for at, span in enumerate(own):
             x, low = at + (index - (len(values) - 1) / 2) * width, max(span.low, floor)
-            axis.plot([x, x], [low, max(span.high, low)], color=colour, linewidth=3, solid_capstyle="butt")
+            axis.plot([x, x], [low, max(span.high, low)], color=colour, linewidth=thick, solid_capstyle="butt")
             if span.open or span.low <= 0:
                 axis.plot([x, x], [floor, low], ":", color=colour, linewidth=1.5)
-        axis.plot([], [], color=colour, linewidth=3, label=label)
+        axis.plot([], [], color=colour, linewidth=thick, label=label)
     axis.axhline(1, color=GREY, linestyle="--", linewidth=1)
     _logarithmic(axis)
     axis.legend(**LEGEND)
@@ -96,10 +104,10 @@ def depths(
 ) -> Drawing:
     """A value of each layer of several nets, over how deep in its net the layer lies."""
     figure, axis = _panel(y_label)
-    for colour, (label, own) in zip((BLUE, ORANGE, GREEN, RED), values.items(), strict=False):
+    for (colour, line, marker), (label, own) in zip(STYLES, values.items(), strict=False):
         if own:  # a net without such layers keeps its colour
-            axis.plot(np.linspace(0, 1, len(own)), own, "o-", color=colour, markersize=3, linewidth=1.4,
-                      label=_ending(label))  # fmt: skip
+            axis.plot(np.linspace(0, 1, len(own)), own, line, marker=marker, color=colour, markersize=3,
+                      linewidth=1.4, label=_ending(label))  # fmt: skip
     if log:
         _logarithmic(axis)
     if line_at is not None:
@@ -115,8 +123,8 @@ def curves(
 ) -> Drawing:
     """Named curves over one quantity."""
     figure, axis = _panel(y_label)
-    for colour, (label, own) in zip((BLUE, ORANGE, GREEN, RED), values.items(), strict=False):
-        axis.plot(x, own, color=colour, linewidth=2, label=_ending(label))
+    for (colour, line, _), (label, own) in zip(STYLES, values.items(), strict=False):
+        axis.plot(x, own, line, color=colour, linewidth=2, label=_ending(label))
     if log:
         _logarithmic(axis)
     axis.set_xlabel(x_label)
@@ -131,8 +139,8 @@ def histories(
 ) -> Drawing:
     """Named curves, each over steps of its own."""
     figure, axis = _panel(y_label)
-    for colour, style, (label, (x, own)) in zip((BLUE, ORANGE), ("o-", "s--"), tracks.items(), strict=False):
-        axis.plot(x, own, style, color=colour, linewidth=1.6, markersize=3.5, label=_ending(label))
+    for (colour, line, marker), (label, (x, own)) in zip(STYLES, tracks.items(), strict=False):
+        axis.plot(x, own, line, marker=marker, color=colour, linewidth=1.6, markersize=3.5, label=_ending(label))
     if log:
         _logarithmic(axis)
     axis.set_xlabel(x_label)
@@ -157,7 +165,7 @@ def hills(
 
 @styled
 def scatter(points: NDArray[np.floating], labels: NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
-    """Points `(N, 2)` in the colours of their classes; up to twenty classes are named."""
+    """Points `(N, 2)` in the colours and markers of their classes; up to twenty classes are named."""
     figure, axis = _panel("")
     present = sorted(set(labels.tolist()))
     import matplotlib as mpl
@@ -167,7 +175,7 @@ def scatter(points: NDArray[np.floating], labels: NDArray[np.int64], class_names
         own = points[labels == label]
         name = _ending(class_names[label] if label < len(class_names) else str(label))
         axis.scatter(own[:, 0], own[:, 1], s=9, color=palette(order % palette.N), linewidths=0, rasterized=True,
-                     label=name if len(present) <= 20 else None)  # fmt: skip
+                     marker=MARKERS[order % len(MARKERS)], label=name if len(present) <= 20 else None)  # fmt: skip
     axis.set_xticks([])
     axis.set_yticks([])
     if len(present) <= 20:

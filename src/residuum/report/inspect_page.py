@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import unescape
 from typing import Any, Protocol
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from residuum.report.captions import CAPTIONS, STATES, WORDS, Language, reason, said
-from residuum.report.inspect_parts import PHOTO, Group, PhotoLike, Shown, groups, photo_figures
+from residuum.report.captions import CAPTIONS, STATES, WORDS, Language, explained, reason, said
+from residuum.report.inspect_parts import groups
+from residuum.report.inspect_pictures import photo_figures
+from residuum.report.inspect_shown import PHOTO, Group, PhotoLike, Shown
 from residuum.report.inspect_twins import group as both
-from residuum.report.page import Table
+from residuum.report.page import Table, rendered
 
 OPEN_GROUPS = 3  # photos whose figures are shown at once; those of more are folded
 PAGE = "index.html"
+TEXT = re.compile("<text[^>]*>([^<]*)</text>")
 
 
 class OutcomeLike(Protocol):
@@ -102,10 +106,8 @@ def inspect_page(
     states = {outcome.state for outcome in (*outcomes, *(beside.outcomes if beside else ()))}
     stopped = [name for state, name in (("interrupted", "interrupted"), ("did not fit the time", "over_time"))
                if state in states]  # fmt: skip
-    environment = Environment(
-        loader=PackageLoader("residuum.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    html = environment.get_template("inspect.html").render(
+    html = rendered(
+        "inspect.html",
         title=facts.title,
         subtitle=facts.subtitle,
         untrained=[
@@ -158,12 +160,22 @@ def _shown(facts: PageFacts, outcomes: Sequence[OutcomeLike], drawn: Mapping[str
             _Section(
                 anchor=outcome.name,
                 title=caption.title.joined(facts.languages),
-                readings=caption.reading.in_languages(facts.languages),
+                readings=[
+                    *caption.reading.in_languages(facts.languages),
+                    *_terms(drawn[outcome.name], facts.languages),
+                ],
                 state=_state(outcome, facts.languages),
                 groups=[_group(group, facts.languages) for group in drawn[outcome.name]],
             )
         )
     return sections
+
+
+def _terms(groups: Sequence[Group], languages: Sequence[Language]) -> list[tuple[Language, str]]:
+    """What the English labels in the figures mean, on a page that is not only in English."""
+    labels = [text for group in groups for figure in group.figures for text in TEXT.findall(figure.svg)]
+    line = explained(unescape(text) for text in labels)
+    return [("ko", line)] if line and "ko" in languages else []
 
 
 def _state(outcome: OutcomeLike, languages: Sequence[Language]) -> str:
@@ -211,4 +223,4 @@ def _group(group: Group, languages: Sequence[Language]) -> dict[str, Any]:
         for table in group.tables
     ]
     note = "; ".join(reason(line, languages) for line in group.note.split("; ")) if group.note else ""
-    return {"title": group.title, "note": note, "figures": figures, "tables": tables}
+    return {"title": said(group.title, languages), "note": note, "figures": figures, "tables": tables}

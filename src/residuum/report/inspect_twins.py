@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from residuum.report.charts import contours, curves, depths, histories
-from residuum.report.figures import Drawing
-from residuum.report.inspect_parts import HISTORIES, Group, Shown, finite, numbers, value_limits
-
-Found = Mapping[str, Any]
-WIDTH = 470  # pixels on the page
+from residuum.report.inspect_charts import HISTORIES, drawing_of, finite, numbers
+from residuum.report.inspect_shown import Found, Group, Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +55,7 @@ def compared(part: str, found: Mapping[str, Found]) -> list[Shown]:
         values = {name: _values(own, each) for name, own in found.items()}
         if any(values.values()):
             drawing = depths(values, y_label=each.y_label, log=each.log, line_at=each.line_at)
-            drawn.append(_shown(f"{part}-{each.value}-both", drawing, ""))
+            drawn.append(drawing_of(f"{part}-{each.value}-both", drawing))
     return drawn
 
 
@@ -73,14 +70,14 @@ def _landscapes(found: Mapping[str, Found]) -> list[Shown]:
         return []
     at = next(own["line_at"] for own in found.values() if "line" in own)
     drawing = curves(at.tolist(), lines, x_label="along direction 1", y_label="loss (nats)", log=True)
-    drawn = [_shown("landscape-line-both", drawing, "")]
+    drawn = [drawing_of("landscape-line-both", drawing)]
     planes = {name: finite(own["values"]) for name, own in found.items() if "values" in own}
     limits = value_limits(list(planes.values()))
     for number, (name, values) in enumerate(planes.items(), start=1):
         places = found[name]["at"]
         done = int((~np.isnan(found[name]["values"])).sum())
         drawing = contours(places, places, values, label="loss (nats)", limits=limits)
-        drawn.append(_shown(f"landscape-both-{number}", drawing, f"{name}: {done} of {values.size} points"))
+        drawn.append(drawing_of(f"landscape-both-{number}", drawing, f"{name}: {done} of {values.size} points"))
     return drawn
 
 
@@ -95,12 +92,14 @@ def _histories(found: Mapping[str, Found]) -> list[Shown]:
             for name, own in found.items()
         }
         drawing = histories(tracks, x_label="step", y_label=f"{y_label}, median layer", log=log)
-        drawn.append(_shown(f"history-{quantity}-both", drawing, ""))
+        drawn.append(drawing_of(f"history-{quantity}-both", drawing))
     return drawn
 
 
-def _shown(name: str, drawing: Drawing, label: str) -> Shown:
-    return Shown(name=name, png=drawing.png, svg=drawing.svg, label=label, width=WIDTH)
+def value_limits(surfaces: Sequence[NDArray[np.floating]]) -> tuple[float, float] | None:
+    """The smallest and the largest of all values that are numbers."""
+    values = np.concatenate([surface[~np.isnan(surface)] for surface in surfaces]) if surfaces else np.zeros(0)
+    return (float(values.min()), float(values.max())) if values.size else None
 
 
 def group(part: str, found: Mapping[str, Found]) -> Group | None:

@@ -75,9 +75,20 @@ def render(
         badge: a few words that stand out, such as a verdict; `badge_kind` is `good`, `bad` or `open`.
         footer: a last line, such as the command that makes the page anew.
     """
+    return rendered(
+        "page.html",
+        title=title,
+        subtitle=subtitle,
+        sections=sections,
+        badge=badge,
+        badge_kind=badge_kind,
+        footer=footer,
+    )
+
+
+def rendered(template: str, **values: object) -> str:
+    """A template of this package with these values; all text is escaped, and one that is missing is an error."""
     environment = Environment(
         loader=PackageLoader("residuum.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("page.html").render(
-        title=title, subtitle=subtitle, sections=sections, badge=badge, badge_kind=badge_kind, footer=footer
-    )
+    return environment.get_template(template).render(values)
