@@ -24,6 +24,7 @@ FLOORS = {
     "evaluation": 2,
     "weights": 2,
     "insight": 2,
+    "classifier_directory": 3,
     "classifier": 3,
     "run": 3,
     "deploy": 4,
@@ -36,8 +37,13 @@ FLOORS = {
     "cli": 9,
     "__main__": 10,
 }
-# On one floor the order is fixed where one room builds on the other: errors, then files; classifier, then run.
-ORDER_ON_A_FLOOR = {("files", "errors"), ("records", "errors"), ("run", "classifier")}
+# On one floor the order is fixed where one room builds on the other, such as errors, then files; classifier, then run.
+ORDER_ON_A_FLOOR = {
+    ("files", "errors"),
+    ("records", "errors"),
+    ("classifier", "classifier_directory"),
+    ("run", "classifier"),
+}
 
 
 def modules() -> list[Path]:

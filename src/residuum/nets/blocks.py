@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from residuum.nets.layers import PadShortcut
+from residuum.nets.layers import NormalisesWithReLU, PadShortcut, normalised_relu
 
 if TYPE_CHECKING:
     from residuum.nets.resnet import Variant
@@ -110,15 +110,29 @@ def excitation(place: Place, variant: Variant) -> nn.Module:
 
 
 class PostActivation(nn.Module):
-    """relu(F(x) + shortcut(x)), He et al. 2015, equation 1 and Figure 2. Subclasses define F."""
+    """relu(F(x) + shortcut(x)), He et al. 2015, equation 1 and Figure 2. Subclasses define F up to its last BN."""
 
     downsample: nn.Module | None
+    se: nn.Module
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """F(x) before its last normalisation."""
+        raise TypeError(f"{type(self).__name__} does not define its residual branch")
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The last normalisation of F."""
+        raise TypeError(f"{type(self).__name__} does not define its residual branch")
 
     def residual(self, x: Tensor) -> Tensor:
         """F(x): what the block adds to its shortcut, before the last ReLU."""
-        raise TypeError(f"{type(self).__name__} does not define its residual branch")
+        return self.se(self.last_norm(self.convolved(x)))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
+        norm = self.last_norm
+        if isinstance(norm, NormalisesWithReLU) and norm.training and isinstance(self.se, nn.Identity):
+            y = self.convolved(x)
+            return normalised_relu(norm, y, None if self.downsample is None else self.downsample(x))
         y = self.residual(x)
         if self.downsample is not None:
             y = y + self.downsample(x)
@@ -137,9 +151,13 @@ class BasicBlock(PostActivation):
         self.se = excitation(place, variant)
         self.downsample = shortcut(place, variant)
 
-    def residual(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
-        return self.se(self.bn2(self.conv2(y)))  # type: ignore[no-any-return]
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.bn2
+
+    def convolved(self, x: Tensor) -> Tensor:
+        y = normalised_relu(self.bn1, self.conv1(x))
+        return self.conv2(y)  # type: ignore[no-any-return]
 
 
 class Bottleneck(PostActivation):
@@ -162,10 +180,14 @@ class Bottleneck(PostActivation):
         self.se = excitation(place, variant)
         self.downsample = shortcut(place, variant)
 
-    def residual(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.bn1(self.conv1(x)))
-        y = torch.relu(self.bn2(self.conv2(y)))
-        return self.se(self.bn3(self.conv3(y)))  # type: ignore[no-any-return]
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.bn3
+
+    def convolved(self, x: Tensor) -> Tensor:
+        y = normalised_relu(self.bn1, self.conv1(x))
+        y = normalised_relu(self.bn2, self.conv2(y))
+        return self.conv3(y)  # type: ignore[no-any-return]
 
 
 class PreActivation(nn.Module):
@@ -184,7 +206,7 @@ class PreActivation(nn.Module):
         self.bn1: nn.Module = nn.Identity() if place.first_of_net else nn.BatchNorm2d(place.in_channels)
 
     def activate(self, x: Tensor) -> Tensor:
-        return x if isinstance(self.bn1, nn.Identity) else torch.relu(self.bn1(x))
+        return x if isinstance(self.bn1, nn.Identity) else normalised_relu(self.bn1, x)
 
     def branch(self, activated: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} does not define its residual branch")
@@ -213,7 +235,7 @@ class PreactBasicBlock(PreActivation):
         self.downsample = shortcut(place, variant)
 
     def branch(self, activated: Tensor) -> Tensor:
-        y = torch.relu(self.bn2(self.conv1(activated)))
+        y = normalised_relu(self.bn2, self.conv1(activated))
         return self.se(self.conv2(y))  # type: ignore[no-any-return]
 
 
@@ -233,6 +255,6 @@ class PreactBottleneck(PreActivation):
         self.downsample = shortcut(place, variant)
 
     def branch(self, activated: Tensor) -> Tensor:
-        y = torch.relu(self.bn2(self.conv1(activated)))
-        y = torch.relu(self.bn3(self.conv2(y)))
+        y = normalised_relu(self.bn2, self.conv1(activated))
+        y = normalised_relu(self.bn3, self.conv2(y))
         return self.se(self.conv3(y))  # type: ignore[no-any-return]

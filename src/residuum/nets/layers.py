@@ -5,7 +5,7 @@ Shapes are written N C H W: images, channels, height, width.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,19 @@ def require_side(x: Tensor, least: int) -> None:
             f"image: {height}x{width} pixels are too few for this net (expected at least {least}x{least}). "
             f"Try: --image-size {least}"
         )
+
+
+@runtime_checkable
+class NormalisesWithReLU(Protocol):
+    """A normalisation that can do the addition and the ReLU after it as well."""
+
+    training: bool
+
+    def takes(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
+        """Whether it can do so for these maps."""
+
+    def relu(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """relu(norm(x) + shortcut)."""
 
 
 class WithAuxiliary(NamedTuple):
@@ -125,6 +138,14 @@ class PadShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+
+def normalised_relu(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """relu(norm(x) + shortcut), in one operation where `norm` has one for it (`residuum.nets.fused`)."""
+    if isinstance(norm, NormalisesWithReLU) and norm.takes(x, shortcut):
+        return norm.relu(x, shortcut)
+    y: Tensor = norm(x)
+    return torch.relu(y if shortcut is None else y + shortcut)
 
 
 class GroupedBatchNorm2d(nn.BatchNorm2d):

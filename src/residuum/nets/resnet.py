@@ -56,7 +56,7 @@ from residuum.nets.blocks import (
     PreActivation,
     conv,
 )
-from residuum.nets.layers import Shape, initialise_he, require_sizes
+from residuum.nets.layers import Shape, initialise_he, normalised_relu, require_sizes
 
 ShortcutName = Literal["pad", "project", "project_all", "pool_project", "none"]
 
@@ -219,11 +219,11 @@ class ResNet(nn.Module):
     def stem(self, x: Tensor) -> Tensor:
         if self.variant.stem != "cifar" and not x.is_meta and not torch.compiler.is_compiling():
             warn_if_small(x.shape[-2], x.shape[-1])
-        return self.maxpool(torch.relu(self.bn1(self.conv1(x))))  # type: ignore[no-any-return]
+        return self.maxpool(normalised_relu(self.bn1, self.conv1(x)))  # type: ignore[no-any-return]
 
     def head(self, x: Tensor) -> Tensor:
         if self.bn_last is not None:
-            x = torch.relu(self.bn_last(x))
+            x = normalised_relu(self.bn_last, x)
         return self.fc(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
