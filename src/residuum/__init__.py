@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from residuum.errors import ResiduumError
     from residuum.evaluation import Metrics
     from residuum.experiments.claims import reproduce
+    from residuum.experiments.seeds import train_seeds
     from residuum.inspection.inspect import Inspection
     from residuum.inspection.start import inspect
     from residuum.nets.catalog import net
@@ -133,6 +134,7 @@ _HOMES = {
     "reproduce": "residuum.experiments.claims",
     "resume": "residuum.training.start",
     "train": "residuum.training.start",
+    "train_seeds": "residuum.experiments.seeds",
 }
 
 __all__ = [
@@ -160,6 +162,7 @@ __all__ = [
     "reproduce",
     "resume",
     "train",
+    "train_seeds",
 ]
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from residuum.commands.options import Hardware, Saving, execution, share, shown_path, taken
-from residuum.errors import DamagedError, InputError
+from residuum.errors import InputError
 
 if TYPE_CHECKING:
+    from residuum.experiments.seeds_record import Seeds
+    from residuum.report.progress import ConsoleProgress
     from residuum.run import Run
 
 
@@ -33,6 +35,10 @@ class Train:
     """Directory of the Run; runs/<net>-<data>-<recipe>-seed<seed> by default."""
     seed: int = 0
     """Of initial weights, order and augmentation."""
+    seeds: int | None = None
+    """Train so many times, with this seed and those after it, into one directory: mean and spread of the error."""
+    side_by_side: int | None = None
+    """With --seeds, at most so many trainings at once; 1 by default, on a GPU as many as fit."""
     epochs: float | None = None
     """Passes over the training set, instead of the recipe's."""
     max_steps: int | None = None
@@ -85,22 +91,38 @@ class Train:
             "compile": self.compile or None,
             "layer_statistics": self.layer_statistics or None,
         }
+        if self.side_by_side is not None and self.seeds is None:
+            raise InputError("--side-by-side: is for several seeds. Try: --seeds 3")
+        given: dict[str, Any] = {
+            "recipe": self.recipe,
+            "changes": {name: value for name, value in changes.items() if value is not None},
+            "out": self.out,
+            "seed": self.seed,
+            "data_dir": self.data_dir,
+            "execution": execution(self.hardware, self.saving),
+        }
+        if self.seeds is not None:
+            return self._several(self.seeds, given)
         with ConsoleProgress(quiet=self.quiet) as progress:
-            if line := taken(self.net):
-                progress.message(line)
-            run = train(
-                self.net,
-                self.data,
-                recipe=self.recipe,
-                changes={name: value for name, value in changes.items() if value is not None},
-                out=self.out,
-                seed=self.seed,
-                data_dir=self.data_dir,
-                execution=execution(self.hardware, self.saving),
-                observer=progress,
-            )
+            self._tell_weights(progress)
+            run = train(self.net, self.data, **given, observer=progress)
         print_result(run, as_json=self.json)
         return 0
+
+    def _several(self, seeds: int, given: dict[str, Any]) -> int:
+        from residuum.experiments.seeds import train_seeds
+        from residuum.report.progress import PlanProgress
+
+        with PlanProgress(quiet=self.quiet) as progress:
+            self._tell_weights(progress)
+            found = train_seeds(
+                self.net, self.data, seeds=seeds, side_by_side=self.side_by_side, **given, observer=progress
+            )
+        return print_seeds(found, as_json=self.json)
+
+    def _tell_weights(self, progress: ConsoleProgress) -> None:
+        if line := taken(self.net):
+            progress.message(line)
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ class Resume:
     """Continue a training that was stopped; on a CPU it ends with the same bits as if it had not been."""
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The Run directory."""
+    """The Run directory, or that of several seeds."""
     json: bool = False
     """Print the result as JSON."""
     quiet: bool = False
@@ -117,9 +139,16 @@ class Resume:
     saving: Annotated[Saving, tyro.conf.arg(name="")] = field(default_factory=Saving)
 
     def run(self) -> int:
-        from residuum.report.progress import ConsoleProgress
+        from residuum.experiments.seeds import is_plan_of_seeds, resume_seeds
+        from residuum.report.progress import ConsoleProgress, PlanProgress
         from residuum.training.start import resume
 
+        if is_plan_of_seeds(self.run_directory):
+            with PlanProgress(quiet=self.quiet) as whole:
+                found = resume_seeds(
+                    self.run_directory, execution=execution(self.hardware, self.saving), observer=whole
+                )
+            return print_seeds(found, as_json=self.json)
         with ConsoleProgress(quiet=self.quiet) as progress:
             run = resume(self.run_directory, execution=execution(self.hardware, self.saving), observer=progress)
         print_result(run, as_json=self.json)
@@ -128,10 +157,9 @@ class Resume:
 
 def print_result(run: Run, *, as_json: bool) -> None:
     """The final metrics of a finished Run."""
-    result = run.result or {}
-    if not {"steps", "seconds", "train", "weights_sha256"} <= set(result):
-        damaged = run.path / "result.json"
-        raise DamagedError(f"{damaged}: is not whole. Try: delete it, then residuum resume {run.path}")
+    from residuum.experiments.seeds_record import whole_result
+
+    result = whole_result(run)
     path = shown_path(run.path)
     if as_json:
         print(json.dumps({"run": path, **result}, indent=1))
@@ -141,3 +169,25 @@ def print_result(run: Run, *, as_json: bool) -> None:
             print(f"{name} error {share(result[name]['error'])}, loss {result[name]['loss']:.4f}")
     print(f"{result['steps']:,} steps in {result['seconds']:.1f} s, weights sha256 {result['weights_sha256']}")
     print(f"run {path}, report {path}/report.html")
+
+
+def print_seeds(seeds: Seeds, *, as_json: bool) -> int:
+    """What came of several seeds; the exit code, 1 where one of them failed."""
+    from residuum.report.seeds_page import seeds_table, spread
+    from residuum.report.table import print_table
+
+    record, path = seeds.to_json(), shown_path(seeds.directory)
+    if as_json:
+        print(json.dumps({"directory": path, **record}, indent=1, default=str))
+        return int(bool(seeds.failures))
+    print_table(seeds_table(record))
+    print()
+    for split in ("train", "val", "test"):
+        if f"{split} error" in record["mean"]:
+            error, loss = (spread(name, record["mean"][name]) for name in (f"{split} error", f"{split} loss"))
+            print(f"{split} error {error}, loss {loss}")
+    print(f"mean ± standard deviation of {len(seeds.runs)} of {len(seeds.config.seeds)} seeds")
+    for seed, reason in seeds.failures.items():
+        print(f"failed: seed {seed}: {reason}")
+    print(f"seeds {path}, report {path}/report.html")
+    return int(bool(seeds.failures))

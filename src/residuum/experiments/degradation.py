@@ -7,23 +7,20 @@ with option A also the same parameters. Since it is the training error that rise
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from residuum.data.source import Dataset, stratified
 from residuum.errors import InputError, unknown
-from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute
+from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute, together
 from residuum.files.atomic import write_file
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Comparison, Finding, Measured, judge
-from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
+from residuum.report.figures import ArmCurves, Drawing, error_curves
 from residuum.report.finding_page import finding_page
-from residuum.report.run_page import curve
+from residuum.report.seeds_page import over_seeds
 from residuum.run import Run, dumps
 from residuum.training import recipes
 from residuum.training.recipe import Execution, Recipe
@@ -196,7 +193,7 @@ def conclude(done: Executed, nets: list[str], *, seeds: int, budget: str, recipe
         seeds=tuple(range(seeds)),
         seconds=sum(float((run.result or {}).get("seconds", 0)) for run in done.runs.values()),
         recipe=recipe.to_json(),
-        environment=_environment(done),
+        environment=together(done.runs.values()),
         directory=directory,
         failures=done.failures,
     )
@@ -225,16 +222,6 @@ def draw(done: Executed, nets: list[str], seeds: int) -> Drawing:
     return error_curves({t: arms for t, arms in panels.items() if arms}, test_name="test" if has_test else "validation")
 
 
-def _environment(done: Executed) -> dict[str, object]:
-    """Where the runs were made; a value that differs between them lists all that occur."""
-    environments = [run.environment for run in done.runs.values()]
-    together: dict[str, object] = {}
-    for key, value in environments[0].items():
-        values = {json.dumps(each.get(key)): each.get(key) for each in environments}
-        together[key] = value if len(values) == 1 else list(values.values())
-    return together
-
-
 def _runs_of(net: str, done: Executed, seeds: int) -> dict[str, Run]:
     names = (PlannedRun.name_of(net, seed) for seed in range(seeds))
     return {name: done.runs[name] for name in names if name in done.runs}
@@ -250,17 +237,10 @@ def _arm(net: str, runs: dict[str, Run]) -> Arm:
 
 
 def _curves(net: str, runs: list[Run]) -> ArmCurves:
-    records = [run.metrics() for run in runs]
-
-    def over_seeds(key: str) -> Curve | None:
-        if key not in records[0][-1]:
-            return None
-        each = [curve(record, key) for record in records]
-        return Curve(each[0].steps, np.concatenate([one.values for one in each]))
-
-    train = over_seeds("train_error")
+    metrics = [run.metrics() for run in runs]
+    train = over_seeds(metrics, "train_error")
     assert train is not None
-    return ArmCurves(net, train, over_seeds("test_error") or over_seeds("val_error"))
+    return ArmCurves(net, train, over_seeds(metrics, "test_error") or over_seeds(metrics, "val_error"))
 
 
 def _kind(dataset: Dataset) -> str:

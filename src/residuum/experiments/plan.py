@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,15 +19,24 @@ from residuum.training.start import resume, train
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One training of a plan."""
+    """One training of a plan.
+
+    Attributes:
+        net: of the catalog.
+        recipe, seed: as trained.
+        start: model reference of the weights to start from; None for random ones.
+        label: its name in the plan; by default that of net and seed.
+    """
 
     net: str
     recipe: Recipe
     seed: int
+    start: str | None = None
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        return self.name_of(self.net, self.seed)
+        return self.label or self.name_of(self.net, self.seed)
 
     @staticmethod
     def name_of(net: str, seed: int) -> str:
@@ -46,6 +56,12 @@ class PlanObserver(Observer, Protocol):
     def run_ended(self) -> None:
         """The training is done, or was done before."""
 
+    def beside(self, name: str, work: float) -> Observer:
+        """One of several trainings that run side by side begins: who is told of it."""
+
+    def beside_ended(self, name: str) -> None:
+        """That training is done, was done before, or failed."""
+
 
 class SilentPlan(Silent):
     """A plan observer that shows nothing."""
@@ -56,6 +72,11 @@ class SilentPlan(Silent):
 
     def run_ended(self) -> None: ...
 
+    def beside(self, name: str, work: float) -> Observer:
+        return self
+
+    def beside_ended(self, name: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Executed:
@@ -63,6 +84,16 @@ class Executed:
 
     runs: dict[str, Run]
     failures: tuple[str, ...]
+
+    def require_any(self) -> Executed:
+        """This, if one training at least has reached its end.
+
+        Raises:
+            TrainingError: none has.
+        """
+        if not self.runs:
+            raise TrainingError(f"every run failed, the first one so: {self.failures[0]}")
+        return self
 
 
 def execute(
@@ -74,8 +105,19 @@ def execute(
     title: str,
     execution: Execution,
     observer: PlanObserver,
+    on_end: Callable[[Executed], object] = lambda done: None,
 ) -> Executed:
-    """Make every training of a plan that is not yet made in `directory`.
+    """Make every training of a plan that is not yet made in `directory`, one after another.
+
+    Args:
+        plan: the trainings.
+        dataset: what all of them train on.
+        directory: where the Runs go, each by its name.
+        data_dir: where the files of a named set lie.
+        title: what a display calls the plan.
+        execution: device, threads, how often to save.
+        observer: who is told of the progress.
+        on_end: called after each training, with what came of the plan so far.
 
     Raises:
         InputError: a Run stands there that was made with another recipe or other data.
@@ -83,14 +125,15 @@ def execute(
         Interrupted: stopped by a signal, saved before; the same call goes on.
         TrainingError: not one of the trainings reached its end.
     """
-    works = [_work(planned, dataset) for planned in plan]
+    works = [work_of(planned, dataset) for planned in plan]
     observer.plan_started(title, len(plan), sum(works))
-    runs, failures = {}, []
+    runs: dict[str, Run] = {}
+    failures: list[str] = []
     for number, (planned, work) in enumerate(zip(plan, works, strict=True)):
         observer.run_started(number, work, planned.recipe.num_steps(len(dataset.train)))
         path = directory / planned.name
         try:
-            runs[planned.name] = _one(planned, dataset, path, data_dir, execution, observer)
+            runs[planned.name] = make(planned, dataset, path, data_dir, execution, observer)
         except TrainingError as error:
             failures.append(f"{planned.name}: {error}")
             observer.message(failures[-1])
@@ -100,12 +143,11 @@ def execute(
                 signal_number=error.signal_number,
             ) from error
         observer.run_ended()
-    if not runs:
-        raise TrainingError(f"every run failed, the first one so: {failures[0]}")
-    return Executed(runs, tuple(failures))
+        on_end(Executed(dict(runs), tuple(failures)))
+    return Executed(runs, tuple(failures)).require_any()
 
 
-def _one(
+def make(
     planned: PlannedRun,
     dataset: Dataset,
     path: Path,
@@ -113,9 +155,15 @@ def _one(
     execution: Execution,
     observer: Observer,
 ) -> Run:
-    if not (path / "run.json").exists():
+    """One training of a plan: reused where it is finished, gone on with where it was interrupted.
+
+    Raises:
+        InputError: a Run stands at `path` that was made with another recipe or other data.
+        TrainingError, Interrupted, StorageError: as `residuum.train`.
+    """
+    if not Run.stands_at(path):
         return train(
-            planned.net,
+            planned.start or planned.net,
             dataset,
             recipe=planned.recipe,
             out=path,
@@ -126,14 +174,25 @@ def _one(
         )
     run = Run.open(path)
     config = run.config
-    asked = (planned.net, planned.seed, planned.recipe, dataset.fingerprint)
-    if (config.net, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
+    start = config.start.model if config.start else None
+    asked = (planned.net, planned.start, planned.seed, planned.recipe, dataset.fingerprint)
+    if (config.net, start, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
     return run if run.result is not None else resume(path, data=dataset, execution=execution, observer=observer)
 
 
-def _work(planned: PlannedRun, dataset: Dataset) -> float:
+def work_of(planned: PlannedRun, dataset: Dataset) -> float:
+    """Multiply-adds of a training's forward passes, to tell the time left."""
     entry = catalog.entry(planned.net)
     size = planned.recipe.image_size or (min(dataset.image_size) if dataset.image_size else entry.input_size)
     images = planned.recipe.num_steps(len(dataset.train)) * planned.recipe.batch_size
     return float(entry.macs) * (size / entry.input_size) ** 2 * images
+
+
+def together(runs: Iterable[Run]) -> dict[str, object]:
+    """Where the runs were made; a value that differs between them lists all that occur."""
+    environments = [run.environment for run in runs]
+    values = {
+        key: {json.dumps(each.get(key)): each.get(key) for each in environments} for key in (environments or [{}])[0]
+    }
+    return {key: next(iter(one.values())) if len(one) == 1 else list(one.values()) for key, one in values.items()}

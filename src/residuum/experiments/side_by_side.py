@@ -1,0 +1,266 @@
+"""The trainings of a plan side by side, each in a process of its own.
+
+A small net leaves most of a GPU idle while one processor core launches its kernels; several trainings at once fill it.
+Each process computes what it would compute alone: the bits are those of one training after another with as many
+threads. The processes have sessions of their own, so that Ctrl-C reaches them once, through this process, and they
+save.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import residuum
+from residuum import errors
+from residuum.data.open import NAMES
+from residuum.data.source import Dataset
+from residuum.errors import Interrupted, ResiduumError
+from residuum.experiments.child import Job
+from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, work_of
+from residuum.run import Run
+from residuum.training.observer import Observer
+from residuum.training.recipe import Execution
+from residuum.training.signals import StopRequest
+
+# The package is found where this process found it, after all that Python finds by itself.
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from residuum.experiments.child import main; sys.exit(main())"
+POLL_SECONDS = 0.2
+PROCESS_BYTES = 2**30  # of a GPU: context and libraries of a process, and images kept there
+SLACK = 1.25  # what the allocator and the kernels take beyond a step's own tensors
+USABLE = 0.9  # of the memory that is free: others may come
+FATAL = {
+    each.__name__: each for each in (errors.InputError, errors.InUseError, errors.DamagedError, errors.StorageError)
+}
+
+
+def how_many(device: torch.device, step_bytes: int, most: int | None) -> int:
+    """Trainings that may run at once.
+
+    Args:
+        device: where all of them run.
+        step_bytes: the most that a training step holds, as `residuum.cost` predicts it.
+        most: never more than this; None for 1 on a CPU, and on a GPU for what its free memory and the processor cores,
+            one for each process, allow.
+    """
+    if device.type != "cuda":
+        return most or 1
+    free, _ = torch.cuda.mem_get_info(device)
+    fit = int(USABLE * free / (SLACK * step_bytes + PROCESS_BYTES))
+    return max(1, min(fit, most or os.cpu_count() or 1))
+
+
+def divided(execution: Execution, at_once: int) -> Execution:
+    """The threads of each of so many processes."""
+    threads = execution.threads or torch.get_num_threads()
+    workers = execution.workers or os.cpu_count() or 1
+    return replace(execution, threads=max(1, threads // at_once), workers=max(1, workers // at_once))
+
+
+def execute_side_by_side(
+    plan: Sequence[PlannedRun],
+    dataset: Dataset,
+    directory: Path,
+    *,
+    at_once: int,
+    data_dir: str | Path | None = None,
+    title: str,
+    execution: Execution,
+    observer: PlanObserver,
+    on_end: Callable[[Executed], object] = lambda done: None,
+) -> Executed:
+    """As `plan.execute`, up to `at_once` trainings at a time; `execution` is that of each process.
+
+    The data set must be one that its name opens again. A process that dies is a failed run.
+
+    Raises:
+        InputError, StorageError, Interrupted, TrainingError: as `plan.execute`; all other runs were saved before.
+    """
+
+    def job(planned: PlannedRun) -> Job:
+        return Job(
+            planned=planned,
+            path=str(directory / planned.name),
+            data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
+            data_dir=str(data_dir) if data_dir is not None else None,
+            channels=dataset.channels,
+            fingerprint=dataset.fingerprint,
+            execution=execution,
+            command=tuple(sys.argv),
+        )
+
+    works = {planned.name: work_of(planned, dataset) for planned in plan}
+    observer.plan_started(f"{title}, {at_once} at once", len(plan), sum(works.values()))
+    with StopRequest() as stop:
+        crew = _Crew([job(planned) for planned in plan], at_once, works, observer, on_end)
+        try:
+            crew.work(stop)
+        finally:
+            crew.dismiss()
+    if crew.fatal is not None:
+        raise crew.fatal
+    if stop.signal_number is not None:
+        raise Interrupted(
+            f"{directory}: stopped, saved. Try: the same command again, it goes on from here",
+            signal_number=stop.signal_number,
+        )
+    done = crew.done()
+    return Executed(
+        {each.name: done.runs[each.name] for each in plan if each.name in done.runs}, done.failures
+    ).require_any()
+
+
+class _Process:
+    """A training in another process: what it tells goes to `inbox` with its name, and at last its exit code."""
+
+    def __init__(self, job: Job, observer: Observer, inbox: queue.Queue[tuple[str, object]]) -> None:
+        self.name, self.observer, self.inbox = job.planned.name, observer, inbox
+        self.failure: tuple[str, str] | None = None
+        self.ended = False
+        self.last_words = ""
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, str(Path(residuum.__file__).parents[1])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        with suppress(OSError):  # it has died already, which its exit code will tell
+            self.process.stdin.write(job.to_json() + "\n")
+            self.process.stdin.flush()  # and left open: its end tells that this process has died
+        self.listening = threading.Thread(target=self._listen_to_errors, daemon=True)
+        self.listening.start()
+        self.reading = threading.Thread(target=self._listen, daemon=True)
+        self.reading.start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.inbox.put((self.name, json.loads(line)))
+        code = self.process.wait()
+        self.listening.join(timeout=1)  # what it started itself may still hold the stream
+        self.inbox.put((self.name, code))
+
+    def _listen_to_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.last_words = line.strip() or self.last_words
+
+    def hear(self, said: list[object]) -> None:
+        """Take in a line that the process wrote."""
+        what, *values = said
+        if what == "failed":
+            self.failure = (str(values[0]), str(values[1]))
+        elif what == "ended":
+            self.ended = True
+        else:
+            getattr(self.observer, str(what))(*values)
+
+    def close(self) -> None:
+        """Let go of the process, which has left or leaves at once; a checkpoint is whole or absent."""
+        self.process.kill()
+        self.process.wait()
+        self.reading.join()
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        with suppress(OSError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        if not self.listening.is_alive():
+            self.process.stderr.close()
+
+    def reason(self, code: int) -> str:
+        """Why it failed."""
+        if self.failure is not None:
+            return self.failure[1]
+        how = f"was killed by signal {-code}" if code < 0 else f"left with exit code {code}"
+        words = f" ({self.last_words[:200]})" if self.last_words else ""
+        return f"its process {how}{words}. Try: the same command again, it goes on from the last checkpoint"
+
+
+class _Crew:
+    """The processes at work, and what came of those that have left."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        at_once: int,
+        works: dict[str, float],
+        observer: PlanObserver,
+        on_end: Callable[[Executed], object],
+    ) -> None:
+        self.waiting, self.at_once, self.works = deque(jobs), at_once, works
+        self.paths = {job.planned.name: Path(job.path) for job in jobs}
+        self.observer, self.on_end = observer, on_end
+        self.inbox: queue.Queue[tuple[str, object]] = queue.Queue()
+        self.going: dict[str, _Process] = {}
+        self.runs: dict[str, Run] = {}
+        self.failures: list[str] = []
+        self.fatal: ResiduumError | None = None
+        self.leaving = False
+
+    def done(self) -> Executed:
+        return Executed(dict(self.runs), tuple(self.failures))
+
+    def work(self, stop: StopRequest) -> None:
+        """Start, listen, and start the next, until all have left; leave early when somebody asks to."""
+        while self.going or (self.waiting and not self.leaving):
+            while self.waiting and len(self.going) < self.at_once and not self.leaving:
+                self._start(self.waiting.popleft())
+            try:
+                name, said = self.inbox.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                pass
+            else:
+                if isinstance(said, list):
+                    self.going[name].hear(said)
+                elif isinstance(said, int):
+                    self._left(name, said)
+            if stop.signal_number is not None or self.fatal is not None:
+                self._leave()
+
+    def dismiss(self) -> None:
+        """End what is still there, at once."""
+        for each in self.going.values():
+            each.close()
+
+    def _start(self, job: Job) -> None:
+        name = job.planned.name
+        self.going[name] = _Process(job, self.observer.beside(name, self.works[name]), self.inbox)
+
+    def _leave(self) -> None:
+        """Ask all to save and leave, once: a second signal would not let them finish."""
+        if not self.leaving:
+            self.leaving = True
+            for each in self.going.values():
+                each.process.send_signal(signal.SIGTERM)
+
+    def _left(self, name: str, code: int) -> None:
+        process = self.going.pop(name)
+        process.close()
+        kind = process.failure[0] if process.failure else ""
+        if process.ended:
+            self.runs[name] = Run.open(self.paths[name])
+        elif kind in FATAL:
+            self.fatal = self.fatal or FATAL[kind](process.reason(code))
+        elif not self.leaving or kind == "TrainingError":
+            self.failures.append(f"{name}: {process.reason(code)}")
+            self.observer.message(self.failures[-1])
+        self.observer.beside_ended(name)
+        self.on_end(self.done())
