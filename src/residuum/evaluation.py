@@ -19,7 +19,7 @@ from torch.nn import functional
 from residuum.calibration import Reliability
 from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing, Views
-from residuum.data.source import Pixels, Split
+from residuum.data.source import Pixels, Split, reduced
 from residuum.errors import InputError
 
 Logits = Callable[[Tensor], Tensor]
@@ -152,9 +152,10 @@ def evaluate(
                 on_images(tally.images, len(split))
             return tally.metrics()
         at_once = max(1, batch_size // 32)
+        decoded = reduced(split.images, preprocessing.reduction(views))
         for start in range(0, len(split), at_once):
             indices = range(start, min(start + at_once, len(split)))
-            shown = [list(preprocessing.views(split.images.load(index), views)) for index in indices]
+            shown = [list(preprocessing.views(decoded.load(index), views)) for index in indices]
             probabilities = mean_probabilities(logits, shown, preprocessing, device)
             tally.add(probabilities.log(), torch.from_numpy(split.labels[start : indices.stop]).to(device))
             on_images(tally.images, len(split))

@@ -131,6 +131,12 @@ def test_crop_flip_draws_every_offset_equally_and_mirrors_half() -> None:
 
 
 def test_scale_crop_flip_is_resizing_slicing_and_mirroring() -> None:
+    """Of what is resized only the crop is made, which rounds some values of noise otherwise, by at most 2 levels."""
+
+    def alike(one: Pixels, two: Pixels) -> bool:
+        difference = np.abs(one.astype(int) - two)
+        return bool(difference.max() <= 2 and difference.mean() < 0.2)
+
     pixels = noise(30, 44, 3)
     preprocessing = some_preprocessing(12, 12, 3, False)
     augmentation = ScaleCropFlip(smallest=14, largest=23)
@@ -143,18 +149,19 @@ def test_scale_crop_flip_is_resizing_slicing_and_mirroring() -> None:
             expected = np.fliplr(expected)
         got = scale_crop_flip(pixels, words, augmentation, preprocessing)
         assert got.shape == (12, 12, 3)
-        assert (got == expected).all()
+        assert alike(got, expected)
+        assert not alike(got, expected[:, ::-1])
         unmirrored = scale_crop_flip(pixels, words, ScaleCropFlip(smallest=14, largest=23, flip=False), preprocessing)
-        assert (unmirrored == resized[top : top + 12, left : left + 12]).all()
+        assert alike(unmirrored, resized[top : top + 12, left : left + 12])
 
 
 def test_scale_crop_flip_reaches_both_ends_of_scales_and_all_corners(monkeypatch: pytest.MonkeyPatch) -> None:
     sides = set[int]()
     original = Preprocessing.resized
 
-    def spy(self: Preprocessing, pixels: Pixels, shorter_side: int) -> Pixels:
+    def spy(self: Preprocessing, pixels: Pixels, shorter_side: int, part: tuple[int, int, int, int]) -> Pixels:
         sides.add(shorter_side)
-        return original(self, pixels, shorter_side)
+        return original(self, pixels, shorter_side, part)
 
     monkeypatch.setattr(Preprocessing, "resized", spy)
     preprocessing = some_preprocessing(8, 8, 3, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,16 @@ from PIL import Image
 from torch import Tensor
 
 from residuum.data.augment import Augmentation, CropFlip, ScaleCropFlip
-from residuum.data.batches import TrainingBatches, epoch_permutation, evaluation_batches, sample_order
+from residuum.data.batches import (
+    TrainingBatches,
+    epoch_permutation,
+    evaluation_batches,
+    sample_order,
+    training_reduction,
+)
 from residuum.data.folder import FolderImages, folder
 from residuum.data.preprocess import Preprocessing, fit
-from residuum.data.source import ArrayImages, Split
+from residuum.data.source import ArrayImages, Reduction, Split
 from residuum.errors import InputError
 
 CPU = torch.device("cpu")
@@ -310,3 +317,90 @@ def test_evaluation_of_a_folder_and_of_an_array_of_another_size_is_by_views(imag
         views = np.stack([preprocessing.view(each.images.load(index)) for index in range(len(each))])
         expected = preprocessing.normalise(torch.from_numpy(views))
         assert torch.equal(torch.cat([images for images, _ in got]), expected)
+
+
+# Waiting and working ahead
+
+
+class SlowImages(FolderImages):
+    """Images that take a while, counted."""
+
+    asked = 0
+
+    def load(self, index: int) -> np.ndarray:
+        type(self).asked += 1
+        time.sleep(0.02)
+        return super().load(index)
+
+
+def slow(image_folder: Path) -> Split:
+    whole = folder(image_folder).train
+    assert isinstance(whole.images, FolderImages)
+    SlowImages.asked = 0
+    return Split("train", SlowImages(whole.images.paths), whole.labels)
+
+
+def test_the_time_spent_waiting_for_data_is_counted_and_not_the_caller_s(image_folder: Path) -> None:
+    batches = batches_of(slow(image_folder), preprocessing=plain(32, 3), workers=1, batch_size=4)
+    assert batches.waited == 0
+    iterator = batches.iterate(0, 6)
+    next(iterator)
+    first = batches.waited
+    assert 4 * 0.02 <= first < 1
+    time.sleep(0.5)  # the caller works; the next batches are decoded meanwhile
+    next(iterator)
+    assert batches.waited - first < 0.4
+    assert len([*iterator]) == 4
+    eager = batches_of(numbered(10))
+    for _ in eager.iterate(0, 3):
+        time.sleep(0.1)
+    assert 0 < eager.waited < 0.25
+
+
+def test_evaluation_decodes_the_next_batches_while_the_caller_works(image_folder: Path) -> None:
+    split = slow(image_folder)
+    iterator = evaluation_batches(split, plain(32, 3), batch_size=2, device=CPU)
+    next(iterator)
+    time.sleep(0.3)
+    assert SlowImages.asked == 6  # one batch and two ahead, of six
+    iterator.close()  # type: ignore[attr-defined]
+    assert SlowImages.asked == 6
+
+
+def test_leaving_an_evaluation_in_the_middle_leaves_no_threads(image_folder: Path) -> None:
+    before = threading.active_count()
+    iterator = evaluation_batches(slow(image_folder), plain(32, 3), batch_size=2, device=CPU)
+    next(iterator)
+    assert threading.active_count() > before
+    iterator.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_training_decodes_no_more_than_the_largest_size_that_may_be_drawn(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.new("RGB", (160, 96 + index), (80 * index, 0, 0)).save(tmp_path / name / f"{index}.jpg")
+    split = folder(tmp_path).train
+    for augmentation, expected in (
+        (None, Reduction(20)),
+        (CropFlip(), Reduction(20)),
+        (ScaleCropFlip(smallest=20, largest=24), Reduction(24)),
+        (ScaleCropFlip(smallest=4, largest=8), Reduction(16)),  # the crop must be covered
+    ):
+        preprocessing = Preprocessing(channels=3, resize=20, crop=(12, 16), mean=(0.0,) * 3, std=(1.0,) * 3)
+        batches = batches_of(split, augmentation, preprocessing=preprocessing)
+        assert training_reduction(preprocessing, augmentation) == expected
+        assert batches.images.load(0).shape[0] == (24 if expected.shorter_side <= 24 else 48)
+        images, _ = next(batches.iterate(0, 1))
+        assert images.shape == (4, 3, 12, 16)
+
+
+def test_an_enlarged_view_is_of_the_whole_image(tmp_path: Path) -> None:
+    """A JPEG smaller than what is asked for is not made smaller still."""
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.new("RGB", (30, 31)).save(tmp_path / name / f"{index}.jpg")
+    batches = batches_of(folder(tmp_path).train, None, preprocessing=plain(32, 3))
+    assert batches.images.load(0).shape == (31, 30, 3)

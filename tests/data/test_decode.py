@@ -19,6 +19,8 @@ from PIL import Image, ImageFile
 
 from residuum.data import decode as module
 from residuum.data.decode import MAX_PIXELS, SUFFIXES, decode, to_image
+from residuum.data.preprocess import Preprocessing, Views
+from residuum.data.source import Reduction
 from residuum.errors import InputError
 
 LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "BMP": {}, "TIFF": {}, "PPM": {}, "WEBP": {"lossless": True}}
@@ -476,3 +478,123 @@ def test_decoding_in_threads_leaves_the_warning_filters_as_they_were(monkeypatch
         for thread in threads:
             thread.join()
         assert list(warnings.filters) == before
+
+
+# Decoded smaller than they are
+
+
+def smooth(height: int, width: int) -> NDArray[np.uint8]:
+    """Something photographs are made of: slow waves, edges and a little noise."""
+    y, x = np.mgrid[:height, :width] / min(height, width)
+    waves = 128 + 60 * np.sin(7 * x + 3 * y) + 40 * np.sin(31 * y - 11 * x) + 25 * ((x * 5).astype(int) % 2)
+    grain = np.random.default_rng(0).normal(0, 4, (height, width))
+    return np.clip(np.stack([waves + grain, waves[::-1], 255 - waves], axis=2), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "reduction", "expected"),
+    [
+        ((400, 640), Reduction(50), (50, 80)),
+        ((400, 640), Reduction(51), (100, 160)),
+        ((400, 640), Reduction(100), (100, 160)),
+        ((400, 640), Reduction(101), (200, 320)),
+        ((400, 640), Reduction(200), (200, 320)),
+        ((400, 640), Reduction(201), (400, 640)),
+        ((400, 640), Reduction(9999), (400, 640)),
+        ((640, 400), Reduction(1), (80, 50)),
+        ((403, 641), Reduction(100), (101, 161)),  # sides are rounded up
+        ((400, 640), Reduction(50, faithful=True), (100, 160)),
+        ((400, 640), Reduction(51, faithful=True), (200, 320)),
+        ((400, 640), Reduction(101, faithful=True), (400, 640)),
+        ((401, 640), Reduction(50, faithful=True), (401, 640)),  # 401 / 2 is no whole number: 0.25 % too high
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_keeps_what_is_needed(
+    size: tuple[int, int], reduction: Reduction, expected: tuple[int, int]
+) -> None:
+    content = encoded(Image.new("RGB", size[::-1], "teal"), "JPEG")
+    for channels in (1, 3):
+        assert decode(content, channels=channels, reduction=reduction).shape == (*expected, channels)
+
+
+@pytest.mark.parametrize("size", [(512, 768), (1024, 684), (700, 2047)])
+def test_a_view_of_a_faithfully_reduced_image_is_that_of_the_whole_within_few_levels(size: tuple[int, int]) -> None:
+    """Seen of 36 photographs, enlarged to 1 to 10 megapixels: at most 20 levels, 0.5 on average."""
+    preprocessing = Preprocessing(channels=3, resize=64, crop=(56, 56), mean=(0.0,) * 3, std=(1.0,) * 3)
+    content = encoded(smooth(*size), "JPEG", quality=90)
+    whole = decode(content, channels=3)
+    part = decode(content, channels=3, reduction=preprocessing.reduction())
+    assert part.size < whole.size / 3
+    one, two = (preprocessing.view(pixels).astype(int) for pixels in (whole, part))
+    assert np.abs(one - two).mean() < 0.75
+    assert np.abs(one - two).max() <= 24
+    assert np.abs(one - two[:, ::-1]).mean() > 5
+
+
+@pytest.mark.parametrize("views", ["1", "10", "multi-scale"])
+def test_a_faithfully_reduced_image_gives_views_of_the_same_sizes(views: Views) -> None:
+    preprocessing = Preprocessing(channels=3, resize=32, crop=(28, 28), mean=(0.0,) * 3, std=(1.0,) * 3)
+    reduction = preprocessing.reduction(views)
+    assert reduction == Reduction(80 if views == "multi-scale" else 32, faithful=True)
+    for size in ((500, 750), (499, 751), (406, 650), (767, 512)):
+        content = encoded(smooth(*size), "JPEG")
+        whole, part = (decode(content, channels=3, reduction=each) for each in (None, reduction))
+        sizes = [[view.shape for view in preprocessing.views(pixels, views)] for pixels in (whole, part)]
+        assert sizes[0] == sizes[1]
+
+
+def test_rotation_grey_and_cmyk_are_as_of_the_whole_image() -> None:
+    """Red above, blue below, of 80 x 160 pixels, turned by EXIF orientation 6: red comes to lie on the right."""
+    halves = np.zeros((80, 160, 3), np.uint8)
+    halves[:40, :, 0], halves[40:, :, 2] = 255, 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = decode(encoded(halves, "JPEG", exif=exif), channels=3, reduction=Reduction(20))
+    assert turned.shape == (40, 20, 3)
+    assert turned[20, 15, 0] > 240 > 15 > turned[20, 15, 2]
+    assert turned[20, 4, 2] > 240 > 15 > turned[20, 4, 0]
+    for mode, channels in (("L", 3), ("L", 1), ("CMYK", 3), ("CMYK", 1)):
+        content = encoded(Image.fromarray(smooth(160, 160)).convert(mode), "JPEG", quality=95)
+        whole, part = (decode(content, channels=channels, reduction=each) for each in (None, Reduction(40)))
+        assert part.shape == (40, 40, channels)
+        means = whole.reshape(40, 4, 40, 4, channels).mean(axis=(1, 3))
+        assert np.abs(part - means).mean() < 2
+
+
+@pytest.mark.parametrize("format", LOSSLESS)
+def test_formats_without_scales_are_decoded_whole(format: str) -> None:
+    content = encoded(noise(), format, **LOSSLESS[format])
+    assert (decode(content, channels=3, reduction=Reduction(4)) == noise()).all()
+
+
+def test_sizes_are_refused_by_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PIXELS", 100 * 100 - 1)
+    with pytest.raises(InputError, match="100x100 is more than 9,999 pixels"):
+        decode(encoded(smooth(100, 100), "JPEG"), channels=3, reduction=Reduction(1))
+    with pytest.raises(InputError, match="too narrow"):
+        decode(encoded(smooth(8, 8 * 101), "JPEG"), channels=3, reduction=Reduction(1))
+
+
+def test_a_damaged_jpeg_is_refused_at_any_scale_if_at_the_whole_one() -> None:
+    """The look through a folder decodes at the smallest scale: it must find what training would stumble over."""
+    sound = encoded(smooth(96, 96), "JPEG", quality=80, progressive=True), encoded(smooth(96, 96), "JPEG", quality=80)
+    dice = random.Random(0)
+    verdicts = {True: 0, False: 0}
+    for number in range(300):
+        content = bytearray(sound[number % 2])
+        for _ in range(dice.choice((1, 1, 4))):
+            content[dice.randrange(len(content))] = dice.randrange(256)
+        if number % 5 == 0:
+            del content[dice.randrange(len(content)) :]
+        refused = [_is_refused(bytes(content), reduction) for reduction in (None, Reduction(1))]
+        assert refused[0] == refused[1]
+        verdicts[refused[0]] += 1
+    assert min(verdicts.values()) > 30
+
+
+def _is_refused(content: bytes, reduction: Reduction | None) -> bool:
+    try:
+        decode(content, channels=3, name="mutant", reduction=reduction)
+    except InputError:
+        return True
+    return False

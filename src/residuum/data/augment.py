@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from residuum.data.decode import resized_size
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Images, Pixels
 from residuum.errors import InputError
@@ -105,14 +106,18 @@ def crop_flip(batch: Tensor, words: NDArray[np.uint64], augmentation: CropFlip, 
 def scale_crop_flip(
     pixels: Pixels, words: NDArray[np.uint64], augmentation: ScaleCropFlip, preprocessing: Preprocessing
 ) -> Pixels:
-    """Augment one image of any size: `(H, W, C)` to `(crop, crop, C)`, uint8. `words` are the position's four."""
+    """Augment one image of any size: `(H, W, C)` to `(crop, crop, C)`, uint8. `words` are the position's four.
+
+    Only the part that the crop shows is resized.
+    """
     span = augmentation.largest - augmentation.smallest + 1
     shorter_side = augmentation.smallest + int(words[0] % np.uint64(span))
     height, width = preprocessing.crop
-    resized = preprocessing.resized(pixels, preprocessing.covering(pixels, shorter_side))
-    top = int(words[1] % np.uint64(resized.shape[0] - height + 1))
-    left = int(words[2] % np.uint64(resized.shape[1] - width + 1))
-    crop = resized[top : top + height, left : left + width]
+    shorter_side = preprocessing.covering(pixels, shorter_side)
+    whole_width, whole_height = resized_size((pixels.shape[1], pixels.shape[0]), shorter_side)
+    top = int(words[1] % np.uint64(whole_height - height + 1))
+    left = int(words[2] % np.uint64(whole_width - width + 1))
+    crop = preprocessing.resized(pixels, shorter_side, (left, top, width, height))
     return crop[:, ::-1] if augmentation.flip and int(words[3]) & 1 else crop
 
 

@@ -8,11 +8,14 @@ image once.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,10 +31,13 @@ from residuum.data.augment import (
     random_words,
     scale_crop_flip,
 )
+from residuum.data.decode import decoding_threads
 from residuum.data.preprocess import Preprocessing
-from residuum.data.source import ArrayImages, Split
+from residuum.data.source import ArrayImages, Pixels, Reduction, Split, reduced
 
 PREFETCHED_BATCHES = 2
+Item = TypeVar("Item")
+Begun = TypeVar("Begun")
 
 
 def sample_order(num_images: int, seed: int, start: int, count: int) -> NDArray[np.int64]:
@@ -62,7 +68,11 @@ class TrainingBatches:
         batch_size: images in a batch.
         seed: of order and augmentation.
         device: where the batches shall lie. A set that is one array is moved there once.
-        workers: threads that decode a folder's images; they change nothing but the speed.
+        workers: threads that decode a folder's images; they change nothing but the speed. None for one for each CPU.
+
+    Attributes:
+        waited: seconds that `iterate` made its caller wait so far: until images were decoded, and for what is done to
+            a batch before it is handed out. On a GPU only the part that the CPU takes in it.
     """
 
     def __init__(
@@ -74,31 +84,43 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         device: torch.device,
-        workers: int,
+        workers: int | None = None,
     ) -> None:
         self.split, self.preprocessing, self.augmentation = split, preprocessing, augmentation
-        self.batch_size, self.seed, self.device, self.workers = batch_size, seed, device, workers
+        self.batch_size, self.seed, self.device = batch_size, seed, device
+        self.workers = workers or decoding_threads()
+        self.waited = 0.0
+        self.images = reduced(split.images, training_reduction(preprocessing, augmentation))
         self.array = None
         one_size = isinstance(split.images, ArrayImages) and _fits(split.images, preprocessing)
         if one_size and not isinstance(augmentation, ScaleCropFlip):
             self.array = torch.from_numpy(split.images.array).to(device)  # type: ignore[attr-defined]
         coloured = isinstance(augmentation, ScaleCropFlip) and augmentation.colour_std and preprocessing.channels == 3
-        self.colours = colour_components(split.images, preprocessing) if coloured else None
+        self.colours = colour_components(self.images, preprocessing) if coloured else None
 
     def iterate(self, start_step: int, stop_step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of steps `start_step` to `stop_step`."""
+        batches = self._batches(range(start_step, stop_step))
+        try:
+            while True:
+                began = time.monotonic()
+                batch = next(batches, None)
+                self.waited += time.monotonic() - began
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            batches.close()
+
+    def _batches(self, steps: Iterable[int]) -> Generator[tuple[Tensor, Tensor], None, None]:
         if self.array is not None:
-            for step in range(start_step, stop_step):
+            for step in steps:
                 yield self._from_array(self.array, step)
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            steps = iter(range(start_step, stop_step))
-            pending = deque((step, self._submit(pool, step)) for step in islice(steps, PREFETCHED_BATCHES))
             try:
-                while pending:
-                    step, futures = pending.popleft()
-                    pending.extend((later, self._submit(pool, later)) for later in islice(steps, 1))
-                    yield self._collect(step, futures)
+                for step, decoding in ahead(steps, lambda step: (step, self._decode(pool, step))):
+                    yield self._finish(step, decoding)
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -119,18 +141,19 @@ class TrainingBatches:
             images = self.preprocessing.normalise(batch)
         return images, self._labels(order)
 
-    def _submit(self, pool: ThreadPoolExecutor, step: int) -> list[Future[NDArray[np.uint8]]]:
+    def _decode(self, pool: ThreadPoolExecutor, step: int) -> _Decoding:
         order, words = self._positions(step)
-        return [pool.submit(self._one, int(index), own) for index, own in zip(order, words, strict=True)]
 
-    def _one(self, index: int, words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        pixels = self.split.images.load(index)
-        if isinstance(self.augmentation, ScaleCropFlip):
-            return scale_crop_flip(pixels, words, self.augmentation, self.preprocessing)
-        return self.preprocessing.view(pixels)
+        def one(row: int) -> Pixels:
+            pixels = self.images.load(int(order[row]))
+            if isinstance(self.augmentation, ScaleCropFlip):
+                return scale_crop_flip(pixels, words[row], self.augmentation, self.preprocessing)
+            return self.preprocessing.view(pixels)
 
-    def _collect(self, step: int, futures: list[Future[NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:
-        batch = torch.from_numpy(np.stack([future.result() for future in futures])).to(self.device)
+        return _Decoding.start(pool, one, len(order), self.preprocessing, self.device)
+
+    def _finish(self, step: int, decoding: _Decoding) -> tuple[Tensor, Tensor]:
+        batch = decoding.wait().to(self.device, non_blocking=True)
         order, words = self._positions(step)
         if isinstance(self.augmentation, CropFlip):
             return crop_flip(batch, words, self.augmentation, self.preprocessing), self._labels(order)
@@ -144,16 +167,80 @@ class TrainingBatches:
 def evaluation_batches(
     split: Split, preprocessing: Preprocessing, *, batch_size: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Every image of a split once, in order, as `(images, labels)`; the last batch may be smaller."""
+    """Every image of a split once, in order, as `(images, labels)`; the last batch may be smaller.
+
+    The images of the next batches are decoded while the caller works on one.
+    """
     labels = torch.from_numpy(split.labels)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(split), batch_size):
-            indices = range(start, min(start + batch_size, len(split)))
-            if isinstance(split.images, ArrayImages) and _fits(split.images, preprocessing):
-                pixels = split.images.array[start : indices.stop]
-            else:
-                pixels = np.stack([*pool.map(lambda i: preprocessing.view(split.images.load(i)), indices)])
-            yield preprocessing.normalise(torch.from_numpy(pixels).to(device)), labels[start : indices.stop].to(device)
+    starts = range(0, len(split), batch_size)
+    if isinstance(split.images, ArrayImages) and _fits(split.images, preprocessing):
+        for start in starts:
+            pixels = torch.from_numpy(split.images.array[start : start + batch_size])
+            yield preprocessing.normalise(pixels.to(device)), labels[start : start + batch_size].to(device)
+        return
+    images = reduced(split.images, preprocessing.reduction())
+
+    def decode(start: int) -> tuple[int, _Decoding]:
+        count = min(batch_size, len(split) - start)
+        return start, _Decoding.start(
+            pool, lambda row: preprocessing.view(images.load(start + row)), count, preprocessing, device
+        )
+
+    with ThreadPoolExecutor(decoding_threads()) as pool:
+        try:
+            for start, decoding in ahead(starts, decode):
+                batch = decoding.wait().to(device, non_blocking=True)
+                yield preprocessing.normalise(batch), labels[start : start + len(batch)].to(device)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def training_reduction(preprocessing: Preprocessing, augmentation: Augmentation | None) -> Reduction:
+    """How much of an image is needed to train on it: as much as the largest size that may be drawn."""
+    side = augmentation.largest if isinstance(augmentation, ScaleCropFlip) else preprocessing.resize
+    return Reduction(max(side, *preprocessing.crop))
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoding:
+    """A batch `(N, H, W, C)` uint8 whose rows threads are filling."""
+
+    batch: Tensor
+    rows: list[Future[None]]
+
+    @staticmethod
+    def start(
+        pool: ThreadPoolExecutor,
+        one: Callable[[int], Pixels],
+        count: int,
+        preprocessing: Preprocessing,
+        device: torch.device,
+    ) -> _Decoding:
+        """Begin to fill `count` rows, each with what `one` makes of its number."""
+        shape = (count, *preprocessing.crop, preprocessing.channels)
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        pixels = batch.numpy()
+
+        def fill(row: int) -> None:
+            pixels[row] = one(row)
+
+        return _Decoding(batch, [pool.submit(fill, row) for row in range(count)])
+
+    def wait(self) -> Tensor:
+        """The batch, once it is full."""
+        for row in self.rows:
+            row.result()
+        return self.batch
+
+
+def ahead(items: Iterable[Item], begin: Callable[[Item], Begun]) -> Iterator[Begun]:
+    """What `begin` starts for each item, in order; `PREFETCHED_BATCHES` more are started before one is handed out."""
+    rest = iter(items)
+    begun = deque(begin(item) for item in islice(rest, PREFETCHED_BATCHES))
+    while begun:
+        first = begun.popleft()
+        begun.extend(begin(item) for item in islice(rest, 1))
+        yield first
 
 
 def _fits(images: ArrayImages, preprocessing: Preprocessing) -> bool:

@@ -4,7 +4,8 @@
     flowers/val/rose/b.jpg              flowers/tulip/nested/b.png      (split 80 / 20, stratified)
 
 Classes are ordered by name. Files may be nested. Every file is looked at before training starts: what cannot be used is
-listed with its reason, and never replaced by something else.
+listed with its reason, and never replaced by something else. A file that was found sound before and has not changed
+since is not read again (`residuum.data.scan`).
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from residuum.data.decode import SUFFIXES, decode, read_image_file
-from residuum.data.source import Dataset, OnProgress, Pixels, Skipped, Split
+from residuum.data.decode import SUFFIXES, decode, decoding_threads, read_image_file
+from residuum.data.scan import Identity, ScanMemory, identity
+from residuum.data.source import Dataset, OnProgress, Pixels, Reduction, Skipped, Split
 from residuum.errors import InputError
 from residuum.files.atomic import sha256
 
@@ -33,19 +35,32 @@ ODD_SHARE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class FolderImages:
-    """Images that are decoded when asked for, as `(H, W, channels)` uint8 of any size."""
+    """Images that are decoded when asked for, as `(H, W, channels)` uint8 of any size.
+
+    Attributes:
+        paths: of the files.
+        channels: 3 for colour, 1 for grey.
+        digests: sha256 of each file's contents; empty where they are not known.
+        reduction: how much of each is needed; None for the whole.
+    """
 
     paths: tuple[Path, ...]
     channels: int = 3
+    digests: tuple[str, ...] = ()
+    reduction: Reduction | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def load(self, index: int) -> Pixels:
-        return decode(self.paths[index], channels=self.channels)
+        return decode(self.paths[index], channels=self.channels, reduction=self.reduction)
 
     def subset(self, indices: NDArray[np.int64]) -> FolderImages:
-        return FolderImages(tuple(self.paths[index] for index in indices), self.channels)
+        digests = tuple(self.digests[index] for index in indices) if self.digests else ()
+        return replace(self, paths=tuple(self.paths[index] for index in indices), digests=digests)
+
+    def reduced(self, reduction: Reduction) -> FolderImages:
+        return replace(self, reduction=reduction)
 
 
 def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda done, total: None) -> Dataset:
@@ -70,16 +85,18 @@ def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda do
     total = sum(len(files) for files, _ in listed.values())
     splits, skipped = {}, []
     fingerprint = hashlib.sha256()
+    memory = ScanMemory(root, channels)
     done = 0
     for name, (files, odd) in listed.items():
         start = done
-        checked = _check(name, files, channels, lambda n, start=start: on_progress(start + n, total))  # type: ignore[misc]
+        checked = _check(name, files, memory, channels, lambda n, start=start: on_progress(start + n, total))  # type: ignore[misc]
         _every_class(checked.split, class_names, found[name])
         splits[name] = checked.split
         skipped += [*odd, *checked.skipped]
         for digest, label in zip(checked.digests, checked.split.labels, strict=True):
             fingerprint.update(f"{name} {class_names[label]} {digest}\n".encode())
         done += len(files)
+    memory.save()
     if "all" in splits:
         splits = _divide(splits["all"], root, class_names)
     return Dataset(
@@ -199,27 +216,38 @@ class Checked:
     skipped: list[Skipped]
 
 
-def _check(name: str, files: list[tuple[Path, int]], channels: int, on_progress: Callable[[int], None]) -> Checked:
-    def look(item: tuple[Path, int]) -> tuple[str, str]:
-        """The digest of a file's contents, and what is wrong with it, if anything."""
+def _check(
+    name: str,
+    files: list[tuple[Path, int]],
+    memory: ScanMemory,
+    channels: int,
+    on_progress: Callable[[int], None],
+) -> Checked:
+    def look(item: tuple[Path, int]) -> tuple[str, str, Identity | None]:
+        """The digest of a file's contents, what is wrong with it, if anything, and which file it was."""
         path = item[0]
+        which = identity(path)
+        if known := memory.digest(path, which):
+            return known, "", which
         try:
             content = read_image_file(path)
-            decode(content, channels=channels, name=str(path))
+            decode(content, channels=channels, name=str(path), reduction=Reduction(1))  # reads every byte all the same
         except InputError as error:
-            return "", str(error).removeprefix(f"{path}: ").partition(". Try:")[0]
-        return sha256(content), ""
+            return "", str(error).removeprefix(f"{path}: ").partition(". Try:")[0], which
+        return sha256(content), "", which
 
     good, digests, skipped = [], [], []
-    with ThreadPoolExecutor() as pool:
-        for number, (item, (digest, problem)) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
+    with ThreadPoolExecutor(decoding_threads()) as pool:
+        for number, (item, seen) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
+            digest, problem, which = seen
             if problem:
                 skipped.append(Skipped(printable(str(item[0])), problem))
             else:
                 good.append(item)
                 digests.append(digest)
+                memory.keep(item[0], which, digest)
             on_progress(number)
-    images = FolderImages(tuple(path for path, _ in good), channels)
+    images = FolderImages(tuple(path for path, _ in good), channels, tuple(digests))
     return Checked(Split(name, images, np.array([label for _, label in good], dtype=np.int64)), digests, skipped)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,26 @@ from residuum.errors import InputError
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 OnProgress = Callable[[int, int], None]  # done, in all
+
+FAITHFUL_MARGIN = 2
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How much of an image is needed: what is beyond that need not be decoded, where the format allows to leave it out.
+
+    Attributes:
+        shorter_side: the largest size at which the image is shown, in pixels of its shorter side.
+        faithful: keep at least twice as many, and only sizes from which the image comes out as large as from the whole,
+            so that what is shown differs from the whole image's by few levels.
+    """
+
+    shorter_side: int
+    faithful: bool = False
+
+    def least(self) -> int:
+        """Pixels that the shorter side keeps, where it has them."""
+        return self.shorter_side * (FAITHFUL_MARGIN if self.faithful else 1)
 
 
 class Images(Protocol):
@@ -35,6 +55,19 @@ class Images(Protocol):
 
     def subset(self, indices: NDArray[np.int64]) -> Images:
         """The images at `indices`, in that order."""
+
+
+@runtime_checkable
+class ReducibleImages(Images, Protocol):
+    """Images that can be decoded smaller than they are."""
+
+    def reduced(self, reduction: Reduction) -> Images:
+        """The same images, of which no more than this is needed; their pixels follow from image and need alone."""
+
+
+def reduced(images: Images, reduction: Reduction) -> Images:
+    """Images of which no more than this is needed, decoded smaller where that can be done."""
+    return images.reduced(reduction) if isinstance(images, ReducibleImages) else images
 
 
 @dataclass(frozen=True, eq=False)
