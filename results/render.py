@@ -115,6 +115,51 @@ def finetune_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Mean ± std: {summary}. Measured on {machine(record)}."])
 
 
+def training_table(record: dict[str, Any]) -> str:
+    """Who trains how fast, each at its best number of loader workers and threads."""
+    ours = record["best"].get("residuum")
+    lines = ["| | best of | images/s | residuum is faster | peak |", "| --- | --- | ---: | ---: | ---: |"]
+    for name in dict.fromkeys(row["name"] for row in record["rows"]):
+        rows = [row for row in record["rows"] if row["name"] == name]
+        if name not in record["best"]:
+            lines.append(f"| {name} | {rows[0]['failed']} | | | |")
+            continue
+        row = max((row for row in rows if "failed" not in row), key=lambda one: one["images_per_second"])
+        rate = row["images_per_second"]
+        faster = f"{ours / rate:.2f} times" if ours and not name.startswith("residuum") else ""
+        peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB"
+        lines.append(f"| {name} | {chosen(row)} | {rate:,.0f} | {faster} | {peak} |")
+    return "\n".join([*lines, "", f"Measured on {machine(record)}."])
+
+
+def classifying_table(record: dict[str, Any]) -> str:
+    """A folder of JPEGs: the best of each, with and without the start of the process."""
+    lines = ["| | best of | seconds | with the start | peak |", "| --- | --- | ---: | ---: | ---: |"]
+    for name in dict.fromkeys(row["name"] for row in record["rows"]):
+        rows = [row for row in record["rows"] if row["name"] == name]
+        worked = [row for row in rows if "failed" not in row]
+        if not worked:
+            lines.append(f"| {name} | {rows[0]['failed']} | | | |")
+            continue
+        row = min(worked, key=lambda one: one.get("seconds", one["process_seconds"]))
+        seconds = f"{row['seconds']:.2f}" if "seconds" in row else ""
+        peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB"
+        lines.append(f"| {name} | {chosen(row)} | {seconds} | {row['process_seconds']:.2f} | {peak} |")
+    faster = record["times_faster"]
+    ratios = (
+        f"residuum is {faster['without_start']:.2f} times as fast, with the start {faster['with_start']:.2f} times."
+    )
+    answers = record["answers"]
+    agree = f"The same class for {100 * answers['same_top1']:.1f} % of {record['images']} photos."
+    return "\n".join([*lines, "", f"{ratios} {agree} Measured on {machine(record)}."])
+
+
+def chosen(row: dict[str, Any]) -> str:
+    """The configuration that did best."""
+    workers = "" if row["workers"] is None else f", workers {row['workers']}"
+    return f"threads {row['threads']}{workers}"
+
+
 def machine(record: dict[str, Any]) -> str:
     """Where a record was made."""
     environment = record["environment"]
@@ -128,6 +173,9 @@ TABLES = {
     "shipped-resnet20": shipped_table,
     "shipped-digits": shipped_table,
     "finetune-hymenoptera": finetune_table,
+    "train-cifar": training_table,
+    "train-hymenoptera": training_table,
+    "classify-peers": classifying_table,
 }
 
 
