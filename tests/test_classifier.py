@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from residuum.classifier import FORMAT, Classifier, Prediction, expand
+from residuum.classifier import Classifier, Prediction, expand
+from residuum.classifier_directory import FORMAT
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import ArrayImages, Dataset, Split
 from residuum.errors import DamagedError, InputError

@@ -1,19 +1,13 @@
 """A Classifier: a net with what it needs to be used.
 
-Saved, it is a directory:
-
-    model.safetensors          weights and buffers, by state-dict name
-    classifier.json            format version, net, class names, preprocessing, and the card
-    preprocessing.safetensors  the mean image, where training subtracted one
-    manifest.json              size and sha256 of each of these
-
-Loading executes nothing: JSON and safetensors hold values only, and the net is built by its name in the catalog.
+Saved, it is a directory (see `residuum.classifier_directory`). Loading executes nothing: the net is built by its name
+in the catalog, and its weights are read as values.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,46 +15,24 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from residuum.calibration import calibrate
-from residuum.data.decode import SUFFIXES, decode, decode_image, to_image, to_pixels
-from residuum.data.preprocess import Interpolation, Preprocessing, Views
-from residuum.data.source import Labels, Pixels, Split
-from residuum.errors import DamagedError, InputError
+from residuum.classifier_directory import Stored
+from residuum.data.batches import ahead
+from residuum.data.decode import SUFFIXES, decode, decode_image, decoding_threads, to_image, to_pixels
+from residuum.data.preprocess import Preprocessing, Views
+from residuum.data.source import Labels, Pixels, Reduction, Split
+from residuum.errors import InputError
 from residuum.evaluation import Metrics, OnImages, collect, evaluate, mean_probabilities
-from residuum.files.atomic import MANIFEST, read_directory, write_directory
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
 from residuum.weights.load import mismatches
-from residuum.weights.store import from_bytes, halved, to_bytes
 
-FORMAT = 1
 PREDICT_BATCH = 32
 SHAPES = ((), (1,), (3,))  # of an array, after height and width
 ImageLike = str | Path | bytes | Image.Image | np.ndarray[Any, Any]
-
-
-class _Preprocessing(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    channels: int
-    resize: int
-    crop: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    mean_image: bool
-    interpolation: Interpolation = "bilinear"
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    format: int
-    net: str
-    class_names: tuple[str, ...] = Field(min_length=1)
-    preprocessing: _Preprocessing
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    card: dict[str, Any]
+_Named = tuple[str, list[Pixels]]  # an image's name and its views
 
 
 @dataclass(frozen=True)
@@ -144,34 +116,57 @@ class Classifier:
             raise InputError(f"top: must be at least 1, got {top}. Try: 5")
         items = expand(images)
         predictions: list[Prediction] = []
-        for start in range(0, len(items), PREDICT_BATCH):
-            named: list[tuple[str, list[Pixels]]] = []
-            for number, item in enumerate(items[start : start + PREDICT_BATCH], start=start):
-                try:
-                    name, pixels = self._load(item, number)
-                    named.append((name, list(self.preprocessing.views(pixels, views))))
-                except InputError as error:
-                    if on_unreadable is None:
-                        raise
-                    on_unreadable(error)
-            on_images(min(start + PREDICT_BATCH, len(items)), len(items))
-            if not named:
-                continue
-            shown = [own for _, own in named]
-            probabilities = mean_probabilities(self.scores, shown, self.preprocessing, self.device)
-            best = probabilities.topk(min(top, len(self.class_names)), dim=1)
-            for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
-                classes = tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True))
-                predictions.append(Prediction(name, classes))
+        with ThreadPoolExecutor(decoding_threads()) as pool:
+            try:
+                for start, decoding in ahead(range(0, len(items), PREDICT_BATCH), self._decode(pool, items, views)):
+                    named = [*_readable(decoding, on_unreadable)]
+                    on_images(start + len(decoding), len(items))
+                    predictions += self._answers(named, top)
+            finally:
+                pool.shutdown(cancel_futures=True)
         return predictions
 
-    def _load(self, item: ImageLike, number: int) -> tuple[str, Pixels]:
+    def _decode(
+        self, pool: ThreadPoolExecutor, items: Sequence[ImageLike], views: Views
+    ) -> Callable[[int], tuple[int, list[Future[_Named]]]]:
+        """Begins to decode the images of the batch that starts at a number."""
+        reduction = self.preprocessing.reduction(views)
+
+        def one(number: int) -> _Named:
+            name, pixels = self._load(items[number], number, reduction)
+            return name, list(self.preprocessing.views(pixels, views))
+
+        def begun(number: int) -> Future[_Named]:
+            if isinstance(items[number], str | Path | bytes):
+                return pool.submit(one, number)
+            done: Future[_Named] = Future()  # an image that somebody holds is not touched by another thread
+            try:
+                done.set_result(one(number))
+            except InputError as error:
+                done.set_exception(error)
+            return done
+
+        def begin(start: int) -> tuple[int, list[Future[_Named]]]:
+            return start, [begun(number) for number in range(start, min(start + PREDICT_BATCH, len(items)))]
+
+        return begin
+
+    def _answers(self, named: Sequence[_Named], top: int) -> Iterator[Prediction]:
+        """What the net says of images with their names."""
+        if not named:
+            return
+        probabilities = mean_probabilities(self.scores, [own for _, own in named], self.preprocessing, self.device)
+        best = probabilities.topk(min(top, len(self.class_names)), dim=1)
+        for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
+            yield Prediction(name, tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True)))
+
+    def _load(self, item: ImageLike, number: int, reduction: Reduction) -> tuple[str, Pixels]:
         channels = self.preprocessing.channels
         if isinstance(item, (str, Path)):
-            return str(item), decode(Path(item), channels=channels)
+            return str(item), decode(Path(item), channels=channels, reduction=reduction)
         name = f"image {number}"
         if isinstance(item, bytes):
-            return name, decode(item, channels=channels, name=name)
+            return name, decode(item, channels=channels, name=name, reduction=reduction)
         if isinstance(item, Image.Image):
             return name, decode_image(item, channels=channels, name=name)
         array = np.asarray(item)
@@ -293,30 +288,15 @@ class Classifier:
             InputError: something stands there already.
             StorageError: no space, or no permission; nothing is left behind.
         """
-        preprocessing = self.preprocessing
-        document = {
-            "format": FORMAT,
-            "net": self.net_name,
-            "class_names": list(self.class_names),
-            "preprocessing": {
-                "channels": preprocessing.channels,
-                "resize": preprocessing.resize,
-                "crop": list(preprocessing.crop),
-                "mean": list(preprocessing.mean),
-                "std": list(preprocessing.std),
-                "mean_image": preprocessing.mean_image is not None,
-                "interpolation": preprocessing.interpolation,
-            },
-            "temperature": self.temperature,
-            "card": self.card,
-        }
-        files = {
-            "model.safetensors": to_bytes(halved(self.net.state_dict()) if half else self.net.state_dict()),
-            "classifier.json": json.dumps(document, indent=1, ensure_ascii=False).encode(),
-        }
-        if preprocessing.mean_image is not None:
-            files["preprocessing.safetensors"] = to_bytes({"mean_image": torch.from_numpy(preprocessing.mean_image)})
-        write_directory(Path(directory), files)
+        stored = Stored(
+            state=self.net.state_dict(),
+            net_name=self.net_name,
+            preprocessing=self.preprocessing,
+            class_names=self.class_names,
+            temperature=self.temperature,
+            card=self.card,
+        )
+        stored.write(Path(directory), half=half)
         return Path(directory)
 
     @classmethod
@@ -332,58 +312,39 @@ class Classifier:
             InputError: the directory is of a newer format, or its weights do not fit its net.
         """
         path = Path(directory)
-        if not path.is_dir():
-            raise InputError(f"{path}: no such directory. Try: a Run or Classifier directory")
-        if not any((path / name).exists() for name in (MANIFEST, "classifier.json", "model.safetensors")):
-            raise InputError(f"{path}: is not a Run or Classifier directory. Try: the --out of a training")
-        files = read_directory(path)
-        _require_known_format(files.get("classifier.json", b""), path)
-        try:
-            document = _Document.model_validate_json(files["classifier.json"])
-            state = from_bytes(files["model.safetensors"], str(path / "model.safetensors"))
-            preprocessing = _preprocessing(document, files, path)
-        except DamagedError:
-            raise
-        except (KeyError, TypeError, ValidationError, InputError) as error:
-            reason = str(error).splitlines()[0]
-            raise DamagedError(f"{path}: is not a Classifier directory ({reason}). Try: another copy") from error
+        stored = Stored.read(path)
         if net is not None:
-            _require_fit(state, net.state_dict(), document.net, str(path))
-            net.load_state_dict(state, strict=False)
-        elif document.net in catalog.CATALOG:
-            classes, channels = len(document.class_names), preprocessing.channels
-            net = net_with(state, document.net, num_classes=classes, in_channels=channels, source=str(path))
+            _require_fit(stored.state, net.state_dict(), stored.net_name, str(path))
+            net.load_state_dict(stored.state, strict=False)
+        elif stored.net_name in catalog.CATALOG:
+            classes, channels = len(stored.class_names), stored.preprocessing.channels
+            net = net_with(stored.state, stored.net_name, num_classes=classes, in_channels=channels, source=str(path))
         else:
             raise InputError(
-                f"{path}: holds weights of {document.net}, which is not in the catalog. "
+                f"{path}: holds weights of {stored.net_name}, which is not in the catalog. "
                 f"Try: Classifier.load({str(path)!r}, net=...) with an instance of that class"
             )
         return cls(
             net=net.eval(),
-            net_name=document.net,
-            preprocessing=preprocessing,
-            class_names=document.class_names,
-            temperature=document.temperature,
-            card=document.card,
+            net_name=stored.net_name,
+            preprocessing=stored.preprocessing,
+            class_names=stored.class_names,
+            temperature=stored.temperature,
+            card=stored.card,
         )
 
 
-def _require_known_format(content: bytes, path: Path) -> None:
-    """Refuse what a newer version wrote before its fields are looked at."""
-    try:
-        written = json.loads(content).get("format")
-    except (ValueError, AttributeError, RecursionError):
-        return  # the fields will say what is wrong
-    if isinstance(written, int) and written > FORMAT:
-        raise InputError(f"{path}: has format {written} (this program reads up to {FORMAT}). Try: a newer residuum")
-
-
-def _preprocessing(document: _Document, files: Mapping[str, bytes], path: Path) -> Preprocessing:
-    """The preprocessing of a document, with its mean image where it has one."""
-    mean_image = None
-    if document.preprocessing.mean_image:
-        mean_image = from_bytes(files["preprocessing.safetensors"], str(path))["mean_image"].numpy()
-    return Preprocessing(**document.preprocessing.model_dump() | {"mean_image": mean_image})
+def _readable(
+    decoding: Sequence[Future[_Named]], on_unreadable: Callable[[InputError], None] | None
+) -> Iterator[_Named]:
+    """The images that could be decoded, in order."""
+    for image in decoding:
+        try:
+            yield image.result()
+        except InputError as error:
+            if on_unreadable is None:
+                raise
+            on_unreadable(error)
 
 
 def _without_probabilities(metrics: Mapping[str, object]) -> dict[str, object]:

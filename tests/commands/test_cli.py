@@ -395,15 +395,16 @@ def test_arguments_that_do_not_parse_exit_with_2(arguments: list[str], capsys: p
 
 
 OPTIONS = {
-    "train": "data data-dir recipe out seed epochs max-steps batch-size learning-rate image-size holdout precision "
-    "trunk-rate freeze-trunk batch-norm compile json quiet device threads workers checkpoint-seconds checkpoint-steps",
-    "resume": "json quiet device threads workers checkpoint-seconds checkpoint-steps",
+    "train": "data data-dir recipe out seed seeds side-by-side epochs max-steps batch-size learning-rate "
+    "image-size holdout precision trunk-rate freeze-trunk batch-norm compile layer-statistics json quiet "
+    "device threads workers cache-gib plain-operators checkpoint-seconds checkpoint-steps",
+    "resume": "json quiet device threads workers cache-gib plain-operators checkpoint-seconds checkpoint-steps",
     "evaluate": "data data-dir split views batch-size confusion device json",
     "predict": "model top views device json",
     "calibrate": "data data-dir split out device json",
     "export": "to out uint8 json",
     "push": "private license",
-    "reproduce": "data data-dir seeds depths budget out json device threads workers",
+    "reproduce": "data data-dir seeds depths budget out json device threads workers cache-gib plain-operators",
     "report": "",
     "list": "weights json",
     "summary": "input batch depth format html drawing json",

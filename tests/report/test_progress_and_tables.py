@@ -82,6 +82,27 @@ def test_a_plan_in_a_pipe_is_one_line_for_each_run(capsys: pytest.CaptureFixture
     assert (out, err) == ("", "run 1 of 2\nrun 2 of 2\n")
 
 
+def test_a_plan_side_by_side_adds_up_its_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with PlanProgress() as progress:
+        progress.plan_started("seeds", 3, 30.0)
+        lanes = {name: progress.beside(name, 10.0) for name in ("seed0", "seed1")}
+        for name, lane in lanes.items():
+            lane.started(f"net, {name}", 0, 100, 50)
+        lanes["seed0"].stepped(50, 0.1)
+        lanes["seed1"].stepped(20, 0.1)
+        whole = progress.progress.tasks[0]
+        assert whole.completed == pytest.approx(100 * (5 + 2) / 30)
+        assert [task.description for task in progress.progress.tasks[1:]] == ["seed0", "seed1"]
+        progress.beside_ended("seed0")
+        assert whole.completed == pytest.approx(100 * (10 + 2) / 30)
+        assert whole.fields["note"] == "1 of 3 runs"
+        assert [task.description for task in progress.progress.tasks[1:]] == ["seed1"]
+        lanes["seed1"].message("careful")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "seed0: net, seed0: step 0 of 100\nseed1: net, seed1: step 0 of 100\nseed1: careful\n"
+
+
 def test_other_work_needs_no_start(capsys: pytest.CaptureFixture[str]) -> None:
     with ConsoleProgress() as progress:
         progress.stepped(1, 0.1)

@@ -28,6 +28,10 @@ class Hardware:
     """CPU threads; PyTorch's choice by default."""
     workers: int | None = None
     """Threads that decode images; one for each CPU by default."""
+    cache_gib: float | None = None
+    """Keep a folder's images decoded on the disk; the most GiB that all such caches may take together."""
+    plain_operators: bool = False
+    """PyTorch's own operators only: slower on a CPU, the same up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def execution(hardware: Hardware, saving: Saving | None = None) -> Execution:
         device=hardware.device,
         threads=hardware.threads,
         workers=hardware.workers,
+        cache_gib=hardware.cache_gib,
+        fuse=not hardware.plain_operators,
         checkpoint_seconds=saving.checkpoint_seconds,
         checkpoint_steps=saving.checkpoint_steps,
     )

@@ -17,7 +17,7 @@ from residuum.classifier import Classifier, expand
 from residuum.data.decode import decode
 from residuum.data.folder import printable
 from residuum.data.preprocess import Preprocessing
-from residuum.data.source import Dataset, Pixels, Split
+from residuum.data.source import Dataset, Pixels, Split, reduced
 from residuum.errors import InputError
 from residuum.evaluation import repeatable
 
@@ -249,7 +249,10 @@ def _decoded(
     for item in expand(images) if images else ():
         path = Path(str(item))
         try:
-            yield printable(path.name), preprocessing.view(decode(path, channels=preprocessing.channels))
+            yield (
+                printable(path.name),
+                preprocessing.view(decode(path, channels=preprocessing.channels, reduction=preprocessing.reduction())),
+            )
         except InputError as error:
             if on_unreadable is None:
                 raise
@@ -284,7 +287,8 @@ def _samples(classifier: Classifier, dataset: Dataset, count: int) -> Samples:
             "Try: the data this Classifier was trained on"
         )
     chosen = split.subset(spread(len(split), count))
-    pixels = np.stack([preprocessing.view(chosen.images.load(index)) for index in range(len(chosen))])
+    images = reduced(chosen.images, preprocessing.reduction())
+    pixels = np.stack([preprocessing.view(images.load(index)) for index in range(len(chosen))])
     own, unfit = _own_labels(classifier, dataset, chosen.labels)
     title = f"{printable(Path(dataset.name).name)} {name}"
     return Samples(title, pixels, chosen.labels, dataset.class_names, own, unfit)

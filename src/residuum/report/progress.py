@@ -59,6 +59,7 @@ class ConsoleProgress:
         )
         self.steps: TaskID | None = None
         self.side: TaskID | None = None
+        self.label = "train"
         self.batch_size = 1
         self.printed_at = self.told_at = 0.0
 
@@ -75,7 +76,7 @@ class ConsoleProgress:
         self._clear()
         self.batch_size = batch_size
         self.steps = self.progress.add_task(
-            "train", total=steps, completed=step, unit="img", per_item=batch_size, note=""
+            self.label, total=steps, completed=step, unit="img", per_item=batch_size, note=""
         )
         if not self.quiet:
             self._line(f"{title}: step {step:,} of {steps:,}")
@@ -115,10 +116,11 @@ class ConsoleProgress:
 
     @staticmethod
     def describe(record: dict[str, Any]) -> str:
-        """The errors of one epoch, in percent."""
+        """The errors of one epoch, in percent, and the share of its time that was spent waiting for data."""
         parts = [f"{name} {100 * record[f'{name}_error']:.1f} %" for name in ("train", "val", "test")
                  if f"{name}_error" in record]  # fmt: skip
-        return "error " + ", ".join(parts)
+        text = "error " + ", ".join(parts)
+        return f"{text}, data {100 * record['waiting']:.0f} %" if "waiting" in record else text
 
     def _clear(self) -> None:
         for task in (self.steps, self.side):
@@ -140,9 +142,10 @@ class PlanProgress(ConsoleProgress):
         super().__init__(quiet=quiet)
         self.whole: TaskID | None = None
         self.total_work, self.total_runs = 1.0, 0
-        self.done_work = 0.0
+        self.done_work, self.done_runs = 0.0, 0
         self.run_work = 0.0
         self.run_steps = 1
+        self.lanes: dict[str, _Lane] = {}
 
     def plan_started(self, title: str, runs: int, work: float) -> None:
         """A plan of `runs` trainings begins, `work` in all."""
@@ -152,23 +155,65 @@ class PlanProgress(ConsoleProgress):
     def run_started(self, number: int, work: float, steps: int) -> None:
         """Training `number` (from 0) begins, `work` in units of the plan."""
         self.run_work, self.run_steps = work, steps
-        if self.whole is not None:
-            self.progress.update(self.whole, note=f"{number} of {self.total_runs} runs")
         if not self.live and not self.quiet:
             self._line(f"run {number + 1} of {self.total_runs}")
 
     def run_ended(self) -> None:
         """The training is done, or was done before."""
-        self.done_work += self.run_work
-        self._show(0.0)
+        self._ended(self.run_work)
+
+    def beside(self, name: str, work: float) -> ConsoleProgress:
+        """One of several trainings that run side by side begins: a bar of its own, below that of the plan."""
+        self.lanes[name] = _Lane(self, name, work)
+        return self.lanes[name]
+
+    def beside_ended(self, name: str) -> None:
+        """That training is done, was done before, or failed."""
+        lane = self.lanes.pop(name)
+        lane._clear()
+        self._ended(lane.work)
 
     def stepped(self, step: int, loss: float) -> None:
         super().stepped(step, loss)
-        self._show(self.run_work * step / self.run_steps)
+        self.show(self.run_work * step / self.run_steps)
 
-    def _show(self, part: float) -> None:
+    def show(self, part: float = 0.0) -> None:
+        """The share of the work that is done: of runs that ended, and `part` of the one that is going."""
+        beside = sum(lane.done_work for lane in self.lanes.values())
         if self.whole is not None:
-            self.progress.update(self.whole, completed=100 * (self.done_work + part) / self.total_work)
+            note = f"{self.done_runs} of {self.total_runs} runs"
+            done = 100 * (self.done_work + part + beside) / self.total_work
+            self.progress.update(self.whole, completed=done, note=note)
+
+    def _ended(self, work: float) -> None:
+        self.done_work += work
+        self.done_runs += 1
+        self.show()
+
+
+class _Lane(ConsoleProgress):
+    """One of several trainings that run side by side, in the display of their plan."""
+
+    def __init__(self, plan: PlanProgress, name: str, work: float) -> None:
+        super().__init__(quiet=plan.quiet)
+        self.console, self.progress, self.live = plan.console, plan.progress, plan.live
+        self.plan, self.label, self.work = plan, name, work
+        self.done_work, self.total_steps = 0.0, 1
+
+    def started(self, title: str, step: int, steps: int, batch_size: int) -> None:
+        super().started(title, step, steps, batch_size)
+        self.total_steps = steps
+
+    def stepped(self, step: int, loss: float) -> None:
+        super().stepped(step, loss)
+        self.done_work = self.work * step / self.total_steps
+        self.plan.show()
+
+    def evaluating(self, split: str, done: int, total: int) -> None:
+        super().evaluating(f"{self.label} {split}" if self.live else split, done, total)
+
+    def _line(self, text: str) -> None:
+        super()._line(f"{self.label}: {text.strip()}")
 
 
 class PartsProgress(ConsoleProgress):

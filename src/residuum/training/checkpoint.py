@@ -45,10 +45,11 @@ class Progress:
     seconds: float = 0.0
 
 
-def circumstances(device: torch.device, *, compiled: bool) -> dict[str, Any]:
+def circumstances(device: torch.device, *, compiled: bool, fused: bool) -> dict[str, Any]:
     """What must be equal for two trainings to give the same bits, beside recipe, data and seed."""
     return {
         "compiled": compiled,
+        "fused": fused,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "pillow": PIL.__version__,

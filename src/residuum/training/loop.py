@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any, NoReturn
 
 import torch
@@ -28,6 +28,7 @@ from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
 from residuum.training.batch_norm import hold
 from residuum.training.checkpoint import Progress, circumstances, pack, saved_threads, unpack
+from residuum.training.machine import can_fuse, tuned
 from residuum.training.observer import Observer
 from residuum.training.parts import parameter_groups, without_gradients
 from residuum.training.prepare import Prepared, own_random_state
@@ -35,9 +36,44 @@ from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
 from residuum.training.signals import StopRequest
 
+STEPS_BETWEEN_LOOKS = 50  # of a GPU, which a look would make wait
+
 
 class _Stopped(Exception):
     """Raised inside an evaluation when somebody asks to stop."""
+
+
+class _Tally:
+    """What the steps since the last look added up to, on the device.
+
+    Attributes:
+        images: seen in them.
+        spoilt: 1 once a loss or gradient was not finite, else 0; no update is made any more from then on.
+        last_loss: of the last step; of the first spoilt one, if any.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.images = 0
+        self.spoilt = torch.zeros((), device=device)
+        self.last_loss = torch.zeros((), device=device)
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, gradients: list[Tensor]) -> None:
+        """Add one step: mean loss, logits `(N, K)`, labels `(N,)` and the gradients it gave."""
+        count = len(labels)
+        finite = loss.isfinite() & nn.utils.get_total_norm(gradients).isfinite()
+        self.last_loss = torch.where(self.spoilt > 0, self.last_loss, loss)
+        self.spoilt = torch.maximum(self.spoilt, (~finite).to(self.spoilt.dtype))
+        wrong = (logits.argmax(dim=1) != labels).sum()
+        self.sums += torch.stack([loss.double() * count, wrong.double()])
+        self.images += count
+
+    def taken(self) -> tuple[float, int, int]:
+        """Sum of losses, wrong answers and images; the sums begin anew."""
+        loss_sum, wrong = self.sums.tolist()
+        images, self.images = self.images, 0
+        self.sums.zero_()
+        return loss_sum, round(wrong), images
 
 
 class Loop:
@@ -66,9 +102,11 @@ class Loop:
             momentum=self.recipe.momentum,
             nesterov=self.recipe.nesterov,
             weight_decay=self.recipe.weight_decay,
-            foreach=True,
+            fused=True,
         )
         self.forward = compiled(self.net, observer) if self.recipe.compile else self.net
+        self.fuses = execution.fuse and self.forward is self.net and can_fuse(self.device, observer)
+        self.tally = _Tally(self.device)
         self.statistics_batch = prepared.statistics_batch() if self.recipe.layer_statistics else None
         self.stop = StopRequest()
         self.clock = self.saved_at = time.monotonic()
@@ -77,7 +115,7 @@ class Loop:
     @property
     def circumstances(self) -> dict[str, Any]:
         """What the bits depend on beside recipe, data and seed."""
-        return circumstances(self.device, compiled=self.forward is not self.net)
+        return circumstances(self.device, compiled=self.forward is not self.net, fused=self.fuses)
 
     def restore(self) -> None:
         """Go back to the newest checkpoint that verifies.
@@ -106,24 +144,29 @@ class Loop:
         """
         recipe = self.recipe
         self.observer.started(self.title, self.progress.step, self.steps, recipe.batch_size)
-        batches = TrainingBatches(
+        self.batches = batches = TrainingBatches(
             self.dataset.train,
             self.preprocessing,
             recipe.augmentation,
             batch_size=recipe.batch_size,
             seed=self.seed,
             device=self.device,
-            workers=self.execution.workers or os.cpu_count() or 1,
+            workers=self.execution.workers,
         )
         self.clock = self.saved_at = time.monotonic()
-        with self.stop, own_random_state(), repeatable(self.device), without_gradients(self._frozen()):
+        self._begin_epoch()
+        with ExitStack() as stack:
+            for context in (self.stop, own_random_state(), repeatable(self.device), without_gradients(self._frozen())):
+                stack.enter_context(context)
+            stack.enter_context(tuned(self.net, self.device, fuse=self.fuses))
             try:
                 if self._epoch_is_due():
                     self._end_epoch()
                 self._train_mode()
                 for images, labels in batches.iterate(self.progress.step, self.steps):
-                    loss = self._step(images, labels)
-                    self.observer.stepped(self.progress.step, loss)
+                    self._step(images, labels)
+                    if self._look_is_due():
+                        self._look()
                     if self._epoch_is_due():
                         self._end_epoch()
                     self._save_if_due()
@@ -141,7 +184,8 @@ class Loop:
         if self.recipe.batch_norm != "trained" or self.recipe.trunk_rate == 0:
             hold(self.net)
 
-    def _step(self, images: Tensor, labels: Tensor) -> float:
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        """One update; nothing here waits for a GPU."""
         recipe, progress = self.recipe, self.progress
         torch.manual_seed((self.seed << 32) + progress.step)  # for dropout and the like
         peak, schedule, warm_up = recipe.learning_rate, recipe.schedule, recipe.warm_up
@@ -151,29 +195,48 @@ class Loop:
         with self._autocast():
             logits, loss = loss_of(self.forward(images), labels, recipe.label_smoothing)
         torch.autograd.backward(loss)
-        loss = loss.detach()
-        value = self._require_finite(loss)
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        self.tally.add(loss.detach(), logits.detach(), labels, gradients)
+        if self.device.type == "cpu":
+            self._require_finite()
+        else:
+            self.optimizer.found_inf = self.tally.spoilt  # type: ignore[attr-defined]  # such updates are left out
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        wrong = int((logits.argmax(dim=1) != labels).sum())
-        progress.loss_sum += value * len(labels)
-        progress.wrong += wrong
-        progress.images += len(labels)
-        progress.schedule = after_step(warm_up, progress.schedule, progress.step, wrong, len(labels))
         progress.step += 1
-        return value
+
+    def _look_is_due(self) -> bool:
+        """Whether to ask the device how training goes: always on a CPU, where it costs nothing."""
+        warming = self.recipe.warm_up is not None and not self.progress.schedule.warm
+        return self.device.type == "cpu" or warming or self.progress.step % STEPS_BETWEEN_LOOKS == 0
+
+    def _look(self) -> None:
+        """Take over what the device has added up since the last look.
+
+        Raises:
+            TrainingError: something was not finite; the weights are those before it.
+        """
+        progress = self.progress
+        if not self.tally.images:
+            return
+        self._require_finite()
+        loss_sum, wrong, images = self.tally.taken()
+        progress.loss_sum += loss_sum
+        progress.wrong += wrong
+        progress.images += images
+        progress.schedule = after_step(self.recipe.warm_up, progress.schedule, progress.step - 1, wrong, images)
+        self.observer.stepped(progress.step, loss_sum / images)
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.recipe.precision == "bf16" else nullcontext()
 
-    def _require_finite(self, loss: Tensor) -> float:
-        """The loss; stops before an update that would spoil the weights, naming the step and what is not finite."""
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
-        value, norm = torch.stack([loss, nn.utils.get_total_norm(gradients).to(loss.device)]).tolist()
-        if math.isfinite(value) and math.isfinite(norm):
-            return float(value)
-        what = f"the loss is {value}"
-        if math.isfinite(value):
+    def _require_finite(self) -> None:
+        """Stop before an update that would spoil the weights, naming what is not finite and, on a CPU, the step."""
+        if not bool(self.tally.spoilt):
+            return
+        last = float(self.tally.last_loss)
+        what = f"the loss is {last}"
+        if math.isfinite(last):
             names = (n for n, p in self.net.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
             what = f"the gradient of {next(names, 'all parameters together')} is not finite"
         lower = min(0.1, self.recipe.learning_rate / 10)
@@ -189,9 +252,14 @@ class Loop:
         """
         images, size = len(self.dataset.train), self.recipe.batch_size
         left = (self.steps - self.progress.step) * size
-        return -(-left // images) < -(-(left + size) // images) and self.progress.images > 0
+        return -(-left // images) < -(-(left + size) // images) and self.progress.images + self.tally.images > 0
+
+    def _begin_epoch(self) -> None:
+        self.epoch_began, self.waited_before = time.monotonic(), self.batches.waited
 
     def _end_epoch(self) -> None:
+        self._look()
+        spent, waited = time.monotonic() - self.epoch_began, self.batches.waited - self.waited_before
         progress = self.progress
         record: dict[str, Any] = {
             "step": progress.step,
@@ -199,6 +267,7 @@ class Loop:
             "learning_rate": progress.learning_rate,
             "train_loss": progress.loss_sum / progress.images,
             "train_error": progress.wrong / progress.images,
+            "waiting": round(waited / max(spent, 1e-9), 4),
         }
         watched = {"val": self.dataset.val, "test": self.dataset.test if self.recipe.track_test else None}
         for name, split in watched.items():
@@ -215,6 +284,7 @@ class Loop:
         self.run.append_metrics(record)
         self.observer.epoch_ended(record)
         self._train_mode()
+        self._begin_epoch()
 
     def evaluate(self, split: Split) -> Metrics:
         """Metrics of the net as it is now, in fp32 and eval mode."""
@@ -248,6 +318,7 @@ class Loop:
         Raises:
             TrainingError: a weight or buffer is not finite.
         """
+        self._look()
         return pack(self.net, self.optimizer, self.progress, self.circumstances)
 
     def save(self) -> None:

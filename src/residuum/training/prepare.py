@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from residuum.data.batches import evaluation_batches, sample_order
+from residuum.data.batches import evaluation_batches, sample_order, training_reduction
+from residuum.data.cache import with_decoded_cache
 from residuum.data.preprocess import Preprocessing, fit
 from residuum.data.source import Dataset, stratified
 from residuum.errors import InputError
 from residuum.nets import catalog
 from residuum.nets.layers import set_bn_group
 from residuum.nets.resnet import ResNet, zero_init_residual
-from residuum.training.recipe import Recipe
+from residuum.training.observer import Observer
+from residuum.training.recipe import Execution, Recipe
 
 HOLDOUT_SEED = 0  # the same images for every training seed, so that choices are comparable
 STATISTICS_SEED = 0  # the same images for every training seed, so that trainings are comparable
@@ -77,6 +79,24 @@ def prepare(
     module = prepare_net(net, dataset, preprocessing, recipe, seed)
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Prepared(module, net_name(net), dataset, preprocessing, recipe, seed, device)
+
+
+def with_cache(prepared: Prepared, execution: Execution, observer: Observer) -> Prepared:
+    """The same training, its images kept decoded on the disk where the execution asks for that."""
+    if execution.cache_gib is None:
+        return prepared
+    evaluated = prepared.preprocessing.reduction()
+    reductions = {"train": training_reduction(prepared.preprocessing, prepared.recipe.augmentation), "val": evaluated}
+    if prepared.recipe.track_test:
+        reductions["test"] = evaluated
+    dataset = with_decoded_cache(
+        prepared.dataset,
+        reductions,
+        execution.cache_gib,
+        on_progress=lambda done, total: observer.evaluating("decoded cache", done, total),
+        tell=observer.message,
+    )
+    return replace(prepared, dataset=dataset)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from residuum.training.schedules import OneCycle, Schedule, WarmUp
 
 MAX_EPOCHS = 10**6
 MAX_THREADS = 4 * (os.cpu_count() or 1)
+MAX_CACHE_GIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +186,9 @@ class Execution:
         device: `cpu`, `cuda`, `cuda:1`, or `auto` for a GPU where there is one.
         threads: CPU threads; None leaves PyTorch's choice.
         workers: threads that decode images; None for one for each CPU.
+        cache_gib: keep a folder's images decoded on the disk, in the user's cache directory, where all such caches take
+            at most so many GiB; None decodes each image whenever it is needed.
+        fuse: let batch normalisation run together with what follows it, where this CPU's compiler can build that.
         checkpoint_seconds: time between two checkpoints.
         checkpoint_steps: save every so many steps as well.
     """
@@ -192,6 +196,8 @@ class Execution:
     device: str = "auto"
     threads: int | None = None
     workers: int | None = None
+    cache_gib: float | None = None
+    fuse: bool = True
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
 
@@ -205,5 +211,7 @@ class Execution:
                 raise InputError(
                     f"{name}: must be at most {MAX_THREADS} on this machine, got {value}. Try: {MAX_THREADS // 4}"
                 )
+        if self.cache_gib is not None and not 0 < self.cache_gib <= MAX_CACHE_GIB:
+            raise InputError(f"cache_gib: must be above 0 and at most {MAX_CACHE_GIB:,}, got {self.cache_gib}. Try: 10")
         if not self.checkpoint_seconds > 0:
             raise InputError(f"checkpoint_seconds: must be above 0, got {self.checkpoint_seconds}. Try: 60")

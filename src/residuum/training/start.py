@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from residuum.report.run_page import write_run_report
 from residuum.run import KeptPreprocessing, Run, RunConfig
 from residuum.training.loop import Loop
 from residuum.training.observer import Observer, Silent
-from residuum.training.prepare import Prepared, choose_device, net_name, net_size, prepare
+from residuum.training.prepare import Prepared, choose_device, net_name, net_size, prepare, with_cache
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.recipes import default_recipe, finetune_recipe
 from residuum.training.recipes import recipe as named_recipe
@@ -77,17 +77,11 @@ def train(
     device = choose_device(execution.device)
     if out is not None:
         Run.require_free(Path(out))
-    origin = find_origin(net, observer)
-    named = origin.net_name if origin else net
-    assert isinstance(named, str | nn.Module)
-    recipe = _known_recipe(recipe, net_name(named), origin)
-    channels = origin.classifier.preprocessing.channels if origin else 3
-    dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer, channels=channels)
-    recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
-    recipe = _fitting(recipe.changed(changes or {}), net, origin)
+    asked = look_up(net, data, recipe=recipe, changes=changes, data_dir=data_dir, observer=observer)
+    named, origin, dataset, recipe = asked.net, asked.origin, asked.dataset, asked.recipe
     if recipe.holdout and dataset.val is not None:
         observer.message(f"note {dataset.name} has a validation split of its own: nothing is held out")
-    path = Path(out) if out is not None else _default_path(net_name(named), dataset, recipe, seed)
+    path = Path(out) if out is not None else default_path(net_name(named), dataset, recipe, f"seed{seed}")
     Run.require_free(path)
     preprocessing = begun = None
     if origin is not None:
@@ -112,9 +106,43 @@ def train(
             start=begun,
             preprocessing=KeptPreprocessing.of(preprocessing) if preprocessing else None,
         )
-        return _begin(path, config, prepared, execution, observer)
+        return _begin(path, config, with_cache(prepared, execution, observer), execution, observer)
     finally:
         torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a training is of, its names looked up: the net, weights to start from, the data, the whole recipe."""
+
+    net: str | nn.Module
+    origin: Origin | None
+    dataset: Dataset
+    recipe: Recipe
+
+
+def look_up(
+    net: str | Path | nn.Module | Classifier,
+    data: str | Path | Dataset,
+    *,
+    recipe: str | Recipe | None,
+    changes: Mapping[str, Any] | None,
+    data_dir: str | Path | None,
+    observer: Observer,
+) -> Asked:
+    """What these arguments of `train` stand for.
+
+    Raises:
+        InputError: net, data or recipe cannot be used.
+    """
+    origin = find_origin(net, observer)
+    named = origin.net_name if origin else net
+    assert isinstance(named, str | nn.Module)
+    recipe = _known_recipe(recipe, net_name(named), origin)
+    channels = origin.classifier.preprocessing.channels if origin else 3
+    dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer, channels=channels)
+    recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
+    return Asked(named, origin, dataset, _fitting(recipe.changed(changes or {}), net, origin))
 
 
 def _known_recipe(recipe: str | Recipe | None, name: str, origin: Origin | None) -> Recipe | None:
@@ -214,7 +242,7 @@ def resume(
         _require_same_data(opened, config, dataset)
         recipe = Recipe.from_json(config.recipe)
         prepared = prepare(net or config.net, dataset, recipe, seed=config.seed, device=device, preprocessing=kept)
-        loop = Loop(opened, prepared, execution, observer)
+        loop = Loop(opened, with_cache(prepared, execution, observer), execution, observer)
         try:
             loop.restore()
             _fit(loop)
@@ -306,6 +334,7 @@ def open_data(data: str | Path, data_dir: str | Path | None, observer: Observer,
     return dataset
 
 
-def _default_path(net_name: str, dataset: Dataset, recipe: Recipe, seed: int) -> Path:
+def default_path(net_name: str, dataset: Dataset, recipe: Recipe, seeds: str) -> Path:
+    """Where what is trained goes if nobody says: a directory in `runs` that names net, data, recipe and seeds."""
     data = Path(dataset.name).resolve().name
-    return Path("runs") / f"{net_name.rpartition('.')[2]}-{data}-{recipe.name}-seed{seed}"
+    return Path("runs") / f"{net_name.rpartition('.')[2]}-{data}-{recipe.name}-{seeds}"
