@@ -34,7 +34,7 @@ WEIGHTS, PHOTOS = Path("data/weights/resnet18-imagenet-pq.safetensors"), Path("d
 CIFAR, FOLDER = Path("data/cifar10"), Path("data/hymenoptera_data")
 PHOTO = "n02110185_Siberian_husky.JPEG"
 RESNET18 = "the foreign ImageNet ResNet-18"
-SECONDS = 120  # of --seconds, for nets with data
+SECONDS = 240  # of --seconds, for nets with data
 
 
 @dataclass(frozen=True)
