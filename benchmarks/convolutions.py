@@ -10,6 +10,8 @@ import torch
 from peers import Enough, Stopwatch
 from torch import Tensor, nn
 
+from residuum.training.machine import memory_stays
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -58,10 +60,10 @@ def convolutions_of(net: nn.Module, shape: tuple[int, ...]) -> list[Convolution]
 
 
 def time_convolutions(net: nn.Module, shape: tuple[int, ...], watch: Stopwatch) -> None:
-    """Forward and backward of all convolutions of a net, until the watch has enough."""
+    """Forward and backward of all convolutions of a net, until the watch has enough; memory as in our training."""
     layers = convolutions_of(net, shape)
     gradients = [torch.randn_like(layer.forward()) for layer in layers]
-    with suppress(Enough):
+    with suppress(Enough), memory_stays():
         for number in count(1):
             for layer in layers:
                 layer.forward()

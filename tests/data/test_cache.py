@@ -267,6 +267,7 @@ def test_a_damaged_or_hostile_cache_is_named_and_built_anew(spoil: Callable[[Pat
     spoil(path)
     again, told = kept(photos)
     assert told[0] == f"decoded cache: {path} is damaged, it is built anew"
+    assert len(told) == 2, "that once, and what is kept now"
     assert "12 of 12 images" in told[-1]
     assert (path / "pixels").read_bytes() == sound
     require_same(again, photos)

@@ -206,6 +206,21 @@ def test_bad_arguments_write_nothing(tmp_path: Path, given: dict[str, Any], expe
     assert not list(tmp_path.iterdir())
 
 
+def test_what_cannot_begin_leaves_an_empty_directory_empty(tmp_path: Path) -> None:
+    """A record of it would refuse the same command with its mistake put right."""
+    with pytest.raises(InputError, match="batch_size"):
+        brief(tmp_path, changes={"batch_size": 5000})
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_of_another_recipe_without_a_record_get_none(tmp_path: Path) -> None:
+    """They are refused before anything is written of them, the later ones as well as the first."""
+    train("resnet8_narrow", "digits", changes=BRIEF | {"steps": 2}, seed=1, out=tmp_path / "seed1", execution=ONE)
+    with pytest.raises(InputError, match="seed1: was made with another recipe or other data"):
+        brief(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["seed1"]
+
+
 def test_a_module_cannot_begin_anew(tmp_path: Path, tiny_net: ResNet) -> None:
     with pytest.raises(InputError, match="net: must be a name or a path"):
         train_seeds(tiny_net, "digits", out=tmp_path / "p")  # type: ignore[arg-type]

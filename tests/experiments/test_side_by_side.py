@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -115,6 +116,19 @@ def a_job(path: Path, dataset: Dataset, **changes: Any) -> Job:
         "command": ("residuum", "train"),
     }
     return Job(**(values | changes))
+
+
+def test_a_process_killed_in_the_middle_of_a_line_has_left(
+    tmp_path: Path, digits_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exit code is heard all the same: otherwise the plan would wait for it for ever."""
+    cut = 'import os; os.write(1, b\'["message", "whole"]\\n["epoch_ended", {"st\'); os.kill(os.getpid(), 9)'
+    monkeypatch.setattr(module, "PROGRAM", cut)
+    inbox: queue.Queue[tuple[str, object]] = queue.Queue()
+    process = module._Process(a_job(tmp_path / "r", digits_data), Silent(), inbox)
+    assert inbox.get(timeout=20) == ("seed0", ["message", "whole"])
+    assert inbox.get(timeout=20) == ("seed0", -9)
+    process.close()
 
 
 def test_a_process_saves_and_leaves_when_the_one_who_asked_is_dead(tmp_path: Path, digits_data: Dataset) -> None:

@@ -57,6 +57,37 @@ def test_a_library_that_others_may_write_is_not_loaded(source: Path) -> None:
         library(source)
 
 
+@pytest.mark.usefixtures("_compiler")
+def test_a_directory_that_others_may_write_is_not_used(source: Path) -> None:
+    """Whoever may write there may exchange the library after it was looked at."""
+    directory = Path(os.environ["RESIDUUM_CACHE"]) / "native"
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    with pytest.raises(NoLibraryError, match="native: is not this user's alone"):
+        library(source)
+    assert not [*directory.iterdir()]
+
+
+@pytest.mark.usefixtures("_compiler")
+def test_a_compiler_that_says_what_is_no_text(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tmp_path / "own++"
+    compiler.write_text("#!/bin/sh\nprintf '\\377 is wrong' >&2\nexit 1\n")
+    compiler.chmod(0o700)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(NoLibraryError, match="is wrong"):
+        library(source)
+
+
+@pytest.mark.usefixtures("_compiler")
+def test_a_user_without_a_home(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(native, "cache_directory", none)
+    with pytest.raises(NoLibraryError, match="home directory"):
+        library(source)
+
+
 def test_without_a_compiler(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
@@ -91,12 +122,12 @@ def test_a_training_without_a_library_goes_on_and_says_so(tmp_path: Path, monkey
         def message(self, text: str) -> None:
             self.said.append(text)
 
-    def none() -> None:
+    def none() -> str:
         raise NoLibraryError("no C++ compiler was found")
 
-    monkeypatch.setattr("residuum.training.machine.require_library", none)
+    monkeypatch.setattr("residuum.training.machine.version", none)
     heard = Listening()
     run = train("resnet8_narrow", "digits", changes={"steps": 2}, out=tmp_path / "run", observer=heard)
     assert run.result is not None
     assert any("slower: no C++ compiler was found" in line for line in heard.said)
-    assert run.environment["fused"] is False
+    assert run.environment["fused"] is None

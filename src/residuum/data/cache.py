@@ -161,6 +161,7 @@ class _Store:
     def __init__(self, limit: int, on_progress: OnProgress, tell: Tell) -> None:
         self.limit, self.on_progress, self.tell = limit, on_progress, tell
         self.in_use: set[str] = set()
+        self.damaged: set[Path] = set()
 
     def keep(self, images: FolderImages, whole: FolderImages) -> Images:
         """`whole`, with what `images`, a reduction of it, decode to in a cache, where that can be had."""
@@ -187,7 +188,9 @@ class _Store:
         document = read_checked(path / INDEX)
         entries = _entries(document, path, images) if document else None
         if document is None or entries is None:
-            self.tell(f"decoded cache: {path} is damaged, it is built anew")
+            if path not in self.damaged:  # it is opened once more when nobody else builds it
+                self.tell(f"decoded cache: {path} is damaged, it is built anew")
+            self.damaged.add(path)
             return None
         built_for = document.get("limit")
         if _bytes(path) > self.limit or (

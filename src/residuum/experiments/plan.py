@@ -161,7 +161,8 @@ def make(
         InputError: a Run stands at `path` that was made with another recipe or other data.
         TrainingError, Interrupted, StorageError: as `residuum.train`.
     """
-    if not Run.stands_at(path):
+    run = begun(planned, dataset, path)
+    if run is None:
         return train(
             planned.start or planned.net,
             dataset,
@@ -172,13 +173,24 @@ def make(
             execution=execution,
             observer=observer,
         )
+    return run if run.result is not None else resume(path, data=dataset, execution=execution, observer=observer)
+
+
+def begun(planned: PlannedRun, dataset: Dataset, path: Path) -> Run | None:
+    """The Run of a plan's training that stands at `path` already; None where none does.
+
+    Raises:
+        InputError: it was made with another recipe or other data.
+    """
+    if not Run.stands_at(path):
+        return None
     run = Run.open(path)
     config = run.config
     start = config.start.model if config.start else None
     asked = (planned.net, planned.start, planned.seed, planned.recipe, dataset.fingerprint)
     if (config.net, start, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
-    return run if run.result is not None else resume(path, data=dataset, execution=execution, observer=observer)
+    return run
 
 
 def work_of(planned: PlannedRun, dataset: Dataset) -> float:

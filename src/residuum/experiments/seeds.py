@@ -21,7 +21,7 @@ import torch
 from residuum.costing.count import cost
 from residuum.data.open import NAMES
 from residuum.errors import InputError, Interrupted, TrainingError
-from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute
+from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
 from residuum.experiments.seeds_record import SEEDS_FILE, Seeds, SeedsConfig, name_of
 from residuum.experiments.side_by_side import divided, execute_side_by_side, how_many
 from residuum.files.atomic import TEMPORARY_PREFIX
@@ -98,6 +98,7 @@ def train_seeds(
                 "seeds": tuple(sorted({*was.seeds, *numbers})),
                 "side_by_side": side_by_side or was.side_by_side,
                 "threads": config.threads if execution.threads or side_by_side else was.threads,
+                "fuse": was.fuse,
             }
         )
     return _run(config, asked, directory, execution, observer)
@@ -122,6 +123,7 @@ def resume_seeds(
     )
     now = _config(asked, was.seeds, was.data_dir, was.side_by_side, execution)
     was.require_same(now, directory)
+    now = now.model_copy(update={"fuse": was.fuse})
     if execution.threads is None:
         now = now.model_copy(update={"threads": was.threads})
     return _run(now, asked, directory, execution, observer)
@@ -149,16 +151,19 @@ def _config(
         seeds=tuple(seeds),
         side_by_side=side_by_side,
         threads=divided(execution, at_once).threads if at_once > 1 else execution.threads,
+        fuse=execution.fuse,
     )
 
 
 def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Execution, observer: PlanObserver) -> Seeds:
     """Execute the plan; the record is written at first and after each seed, the page at the end."""
     at_once = _at_once(asked, len(config.seeds), config.side_by_side, execution)
-    each = replace(divided(execution, at_once) if at_once > 1 else execution, threads=config.threads)
+    each = replace(divided(execution, at_once) if at_once > 1 else execution, threads=config.threads, fuse=config.fuse)
     recipe = Recipe.from_json(config.recipe)
     plan = [PlannedRun(config.net, recipe, seed, config.start, name_of(seed)) for seed in config.seeds]
-    created = _first_missing(directory)
+    for one in plan:  # before anything is written of Runs that are not of this plan
+        begun(one, asked.dataset, directory / one.name)
+    created, known = _first_missing(directory), is_plan_of_seeds(directory)
     title = f"{config.net} on {Path(config.data).name}"
     latest: dict[str, str] = {}
 
@@ -175,7 +180,8 @@ def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Executio
         else:
             execute(plan, asked.dataset, directory, on_end=note, **given)
     except InputError:
-        _forget(directory, created)
+        if not known:
+            _forget(directory, created)
         raise
     except TrainingError:
         Seeds.found(directory, config, latest).draw()
@@ -250,10 +256,9 @@ def _first_missing(directory: Path) -> list[Path]:
 
 
 def _forget(directory: Path, created: Sequence[Path]) -> None:
-    """Remove what was written for a plan that could not begin."""
-    if directory not in created or any(entry.is_dir() for entry in directory.iterdir()):
+    """Remove what was written for a plan of which no training could begin."""
+    if any(entry.is_dir() for entry in directory.iterdir()):
         return
-    for name in OWN_FILES:
-        (directory / name).unlink(missing_ok=True)
+    (directory / SEEDS_FILE).unlink(missing_ok=True)
     for path in created:
         path.rmdir()

@@ -35,6 +35,7 @@ class SeedsConfig(BaseModel):
         seeds: all of them.
         side_by_side: at most so many at once; None for what suits the device.
         threads: CPU threads of each training; None for PyTorch's choice.
+        fuse: whether fused operators may be used, as in `Execution`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,6 +50,7 @@ class SeedsConfig(BaseModel):
     seeds: tuple[int, ...] = Field(min_length=1)
     side_by_side: int | None
     threads: int | None
+    fuse: bool = True
 
     @classmethod
     def read(cls, directory: Path) -> SeedsConfig:

@@ -151,7 +151,8 @@ class _Process:
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.inbox.put((self.name, json.loads(line)))
+            with suppress(ValueError):  # one that is cut short was the last of a process that was killed
+                self.inbox.put((self.name, json.loads(line)))
         code = self.process.wait()
         self.listening.join(timeout=1)  # what it started itself may still hold the stream
         self.inbox.put((self.name, code))

@@ -35,17 +35,22 @@ def library(source: Path) -> ctypes.CDLL:
     Raises:
         NoLibraryError: no compiler, it fails, or the cache cannot be written.
     """
+    if os.name != "posix":
+        raise NoLibraryError(f"{source.name}: is compiled on Linux and macOS only")
     compiler = _compiler()
-    directory = cache_directory() / "native"
     try:
+        directory = cache_directory() / "native"
         text = source.read_bytes()
         path = directory / f"{source.stem}-{_key(text, compiler)}.so"
-        if not _is_own(path):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _require_own(directory)
+        if path.is_symlink() or path.exists():
+            _require_own(path)
+        else:
             _compile(source, compiler, path)
         return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NoLibraryError(f"{source.name}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
+        raise NoLibraryError(f"{source.name}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _compiler() -> str:
@@ -74,16 +79,13 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
-def _is_own(path: Path) -> bool:
-    """Whether a library stands there that nobody else can have put there."""
-    try:
-        info = path.lstat()
-    except FileNotFoundError:
-        return False
+def _require_own(path: Path) -> None:
+    """Refuse a library, or the directory of libraries, that somebody else can have put there."""
+    info = path.lstat()
     others = stat.S_IWGRP | stat.S_IWOTH
-    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & others:
-        raise NoLibraryError(f"{path}: is not this user's alone, so it is not loaded")
-    return True
+    known = stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)
+    if not known or info.st_uid != os.getuid() or info.st_mode & others:
+        raise NoLibraryError(f"{path}: is not this user's alone, so nothing is loaded from it")
 
 
 def _compile(source: Path, compiler: str, path: Path) -> None:
@@ -91,11 +93,15 @@ def _compile(source: Path, compiler: str, path: Path) -> None:
         made = Path(scratch) / path.name
         command = [compiler, *FLAGS, "-o", str(made), str(source)]
         try:
-            result = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+            result = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise NoLibraryError(f"{source.name}: compiling took more than {SECONDS} s") from error
         if result.returncode:
             lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
             raise NoLibraryError(f"{source.name}: {Path(compiler).name} fails ({lines[0][:200]})")
         made.chmod(0o700)
+        with made.open("rb") as stream:
+            os.fsync(stream.fileno())
         made.replace(path)

@@ -33,6 +33,14 @@ inline Floats load(const BFloat16 *from) {
     return (Floats)(__builtin_convertvector(half, Words) << 16);
 }
 
+inline double number(float value) { return value; }
+inline double number(BFloat16 value) {
+    const uint32_t word = (uint32_t)value.bits << 16;
+    float wide;
+    std::memcpy(&wide, &word, sizeof wide);
+    return wide;
+}
+
 inline void store(float *to, Floats value) { std::memcpy(to, &value, sizeof value); }
 
 inline void store(BFloat16 *to, Floats value) {  // to the nearest, ties to even; NaN stays NaN
@@ -47,16 +55,19 @@ inline void store(BFloat16 *to, Floats value) {  // to the nearest, ties to even
 inline Floats unless_negative(Floats value, Floats mask) { return (Floats)((Words)value & ~(Words)(mask < 0)); }
 inline Floats where_positive(Floats value, Floats mask) { return (Floats)((Words)value & ~(Words)(mask <= 0)); }
 
+// Distances from the first row are added up, so that a mean far from zero costs no digits of the variance.
 // One panel of K * LANES channels, beginning at a channel, of rows `from` to `to`; a row is `channels` long.
 
 template <int K, typename T>
-void add_up(const T *x, long channels, long from, long to, double *sums, double *squares) {
+void add_up(const T *x, const T *first, long channels, long from, long to, double *sums, double *squares) {
+    Floats pivot[K];
+    for (int k = 0; k < K; k++) pivot[k] = load(first + k * LANES);
     for (long start = from; start < to; start += ROWS) {
         const long end = start + ROWS < to ? start + ROWS : to;
         Floats sum[K] = {}, square[K] = {};
         for (long row = start; row < end; row++)
             for (int k = 0; k < K; k++) {
-                const Floats value = load(x + row * channels + k * LANES);
+                const Floats value = load(x + row * channels + k * LANES) - pivot[k];
                 sum[k] += value;
                 square[k] += value * value;
             }
@@ -97,7 +108,7 @@ void add_up_gradient(const T *gradient, const T *y, const T *x, T *masked, const
                 const long at = row * channels + k * LANES;
                 Floats value = load(gradient + at);
                 if (RELU) value = where_positive(value, load(y + at));
-                if (RELU && ADDS) store(masked + at, value);
+                if (ADDS) store(masked + at, value);
                 sum[k] += value;
                 product[k] += value * (load(x + at) - middle[k]);
             }
@@ -171,14 +182,14 @@ void forward(const Layer &layer, const T *x, const T *shortcut, T *y) {
     Sums sums(channels);
     in_parts(layer.rows, layer.threads, [&](int part, long from, long to) {
         in_panels(channels, [&](auto k, long channel) {
-            add_up<k>(x + channel, channels, from, to, sums.at(part, 0, channel), sums.at(part, 1, channel));
+            add_up<k>(x + channel, x + channel, channels, from, to, sums.at(part, 0, channel), sums.at(part, 1, channel));
         });
     });
     std::vector<float> scale(channels), shift(channels);
     const double count = layer.rows;
     for (long c = 0; c < channels; c++) {
-        const double mean = sums.total(0, c) / count;
-        double variance = sums.total(1, c) / count - mean * mean;
+        const double distance = sums.total(0, c) / count, mean = number(x[c]) + distance;
+        double variance = sums.total(1, c) / count - distance * distance;
         if (variance < 0) variance = 0;
         layer.mean[c] = mean;
         layer.inverse[c] = 1 / std::sqrt(variance + layer.epsilon);
@@ -195,15 +206,14 @@ void forward(const Layer &layer, const T *x, const T *shortcut, T *y) {
             const float *factor = scale.data() + channel, *offset = shift.data() + channel;
             const T *in = x + channel, *added = shortcut ? shortcut + channel : nullptr;
             T *out = y + channel;
-            if (shortcut && layer.relu) normalise<k, true, true>(in, added, out, factor, offset, channels, from, to);
-            else if (shortcut) normalise<k, true, false>(in, added, out, factor, offset, channels, from, to);
+            if (shortcut) normalise<k, true, true>(in, added, out, factor, offset, channels, from, to);
             else if (layer.relu) normalise<k, false, true>(in, added, out, factor, offset, channels, from, to);
             else normalise<k, false, false>(in, added, out, factor, offset, channels, from, to);
         });
     });
 }
 
-// `to_shortcut` is null where nothing was added, or where without ReLU the gradient is that of the shortcut as it is.
+// `to_shortcut` is null where nothing was added; where something was, ReLU follows.
 template <typename T>
 void backward(const Layer &layer, const T *gradient, const T *x, const T *y, T *to_x, T *to_shortcut, float *to_weight,
               float *to_bias) {
@@ -216,7 +226,7 @@ void backward(const Layer &layer, const T *gradient, const T *x, const T *y, T *
             T *masked = to_shortcut ? to_shortcut + channel : nullptr;
             const float *middle = mean.data() + channel;
             double *sum = sums.at(part, 0, channel), *product = sums.at(part, 1, channel);
-            if (layer.relu && to_shortcut)
+            if (to_shortcut)
                 add_up_gradient<k, true, true>(in, out, was, masked, middle, channels, from, to, sum, product);
             else if (layer.relu)
                 add_up_gradient<k, false, true>(in, out, was, masked, middle, channels, from, to, sum, product);
@@ -236,7 +246,7 @@ void backward(const Layer &layer, const T *gradient, const T *x, const T *y, T *
         offset[c] = -scale * sum / count - slope * layer.mean[c];
     }
     // The shortcut's gradient is masked already: reading it spares the mask.
-    const T *source = layer.relu && to_shortcut ? to_shortcut : gradient;
+    const T *source = to_shortcut ? to_shortcut : gradient;
     const bool masks = layer.relu && !to_shortcut;
     in_parts(layer.rows, layer.threads, [&](int, long from, long to) {
         in_panels(channels, [&](auto k, long channel) {

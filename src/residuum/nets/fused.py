@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from residuum.files.native import NoLibraryError, library
-from residuum.nets.layers import GroupedBatchNorm2d
+from residuum.files.native import library
+from residuum.nets.layers import GroupedBatchNorm2d, NormalisesWithReLU
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 LANES = 16  # channels that the library takes at a time
@@ -55,7 +55,7 @@ def require_library() -> ctypes.CDLL:
 
 
 class _Normalise(torch.autograd.Function):
-    """act(bn(x) + shortcut) of a training batch, where act is ReLU or nothing."""
+    """bn(x), relu(bn(x)) or relu(bn(x) + shortcut) of a training batch."""
 
     @staticmethod
     def forward(
@@ -80,7 +80,7 @@ class _Normalise(torch.autograd.Function):
         x, y, weight, bias, statistics = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_x = torch.empty_like(x)
-        to_shortcut = torch.empty_like(x) if ctx.adds and ctx.relu else None
+        to_shortcut = torch.empty_like(x) if ctx.adds else None
         parameters = torch.empty(len(ctx.groups), 2, x.shape[1])
         run = getattr(require_library(), f"backward_{NAMES[x.dtype]}")
         for images, own, ends in zip(ctx.groups, statistics, parameters, strict=True):
@@ -88,8 +88,6 @@ class _Normalise(torch.autograd.Function):
             maps = (_address(each, images) for each in (gradient, x, y, to_x, to_shortcut))
             run(ctypes.addressof(layer), *maps, ends[0].data_ptr(), ends[1].data_ptr())
         to_weight, to_bias = parameters.sum(dim=0)
-        if ctx.adds and not ctx.relu:
-            to_shortcut = gradient
         return to_x, to_shortcut, to_weight, to_bias, None, None
 
 
@@ -119,7 +117,7 @@ def _address(maps: Tensor | None, images: slice) -> int | None:
     return maps[images].data_ptr() if maps is not None else None
 
 
-class _Fusing(nn.BatchNorm2d):
+class _Fusing(NormalisesWithReLU):
     """Batch normalisation that runs through the library where it can."""
 
     def groups(self, count: int) -> list[slice]:
@@ -135,23 +133,23 @@ class _Fusing(nn.BatchNorm2d):
             and x.dtype in NAMES
             and x.shape[1] % LANES == 0
             and x.numel() > x.shape[1]
+            and all(_plain(own, x.shape[1]) for own in (self.weight, self.bias, self.running_mean, self.running_var))
             and (shortcut is None or (shortcut.dtype == x.dtype and shortcut.shape == x.shape))
-            and not (self._forward_hooks or self._forward_pre_hooks)
+            and not (self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks)
             and not torch.compiler.is_compiling()
         )
 
-    def normalised(self, x: Tensor, shortcut: Tensor | None = None, *, relu: bool) -> Tensor:
-        """act(bn(x) + shortcut) for what `takes` takes."""
+    def _normalised(self, x: Tensor, shortcut: Tensor | None, *, relu: bool) -> Tensor:
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         return _Normalise.apply(x, shortcut, self.weight, self.bias, self, relu)  # type: ignore[no-any-return, no-untyped-call]
 
     def relu(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """relu(bn(x) + shortcut) for what `takes` takes."""
-        return self.normalised(x, shortcut, relu=True)
+        return self._normalised(x, shortcut, relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.normalised(x, relu=False) if self.takes(x) else super().forward(x)
+        return self._normalised(x, None, relu=False) if self.takes(x) else super().forward(x)
 
 
 class FusedBatchNorm2d(_Fusing):
@@ -164,11 +162,29 @@ class FusedGroupedBatchNorm2d(_Fusing, GroupedBatchNorm2d):
     def groups(self, count: int) -> list[slice]:
         return [slice(start, min(start + self.group, count)) for start in range(0, count, self.group)]
 
+    def takes(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
+        """As of a whole batch, and the last group, which is the smallest, is not of one value for each channel."""
+        return super().takes(x, shortcut) and x[self.groups(len(x))[-1]].numel() > x.shape[1]
+
 
 FUSED: dict[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm2d: FusedBatchNorm2d,
     GroupedBatchNorm2d: FusedGroupedBatchNorm2d,
 }
+
+
+def can_be_fused(net: nn.Module) -> bool:
+    """Whether it has a layer for which there is something to gain."""
+    return any(type(each) in FUSED and _has_all(each) for each in net.modules())
+
+
+def version() -> str:
+    """What the bits depend on: a name for source, compiler, its options and the kind of processor.
+
+    Raises:
+        NoLibraryError: the library cannot be compiled here.
+    """
+    return Path(require_library()._name).stem
 
 
 @contextmanager
@@ -190,10 +206,18 @@ def fused(net: nn.Module) -> Iterator[None]:
             module.__class__ = plain.get(type(module), type(module))
 
 
+def _plain(values: Tensor | None, channels: int) -> bool:
+    """Whether the library can read these values of a layer: one float32 after another, one for each channel."""
+    return (
+        values is not None
+        and values.dtype == torch.float32
+        and values.shape == (channels,)
+        and values.device.type == "cpu"
+        and values.is_contiguous()
+    )
+
+
 def _has_all(norm: nn.Module) -> bool:
     """Whether it has weights and running statistics that move by a fixed share."""
     assert isinstance(norm, nn.BatchNorm2d)
     return norm.affine and norm.track_running_stats and norm.momentum is not None
-
-
-__all__ = ["FusedBatchNorm2d", "FusedGroupedBatchNorm2d", "NoLibraryError", "fused", "require_library"]

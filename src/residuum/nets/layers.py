@@ -5,7 +5,7 @@ Shapes are written N C H W: images, channels, height, width.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -45,17 +45,16 @@ def require_side(x: Tensor, least: int) -> None:
         )
 
 
-@runtime_checkable
-class NormalisesWithReLU(Protocol):
+class NormalisesWithReLU(nn.BatchNorm2d):
     """A normalisation that can do the addition and the ReLU after it as well."""
-
-    training: bool
 
     def takes(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
         """Whether it can do so for these maps."""
+        return False
 
     def relu(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """relu(norm(x) + shortcut)."""
+        """relu(norm(x) + shortcut) for maps that it `takes`."""
+        raise NotImplementedError
 
 
 class WithAuxiliary(NamedTuple):

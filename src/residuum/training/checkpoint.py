@@ -45,7 +45,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def circumstances(device: torch.device, *, compiled: bool, fused: bool) -> dict[str, Any]:
+def circumstances(device: torch.device, *, compiled: bool, fused: str | None) -> dict[str, Any]:
     """What must be equal for two trainings to give the same bits, beside recipe, data and seed."""
     return {
         "compiled": compiled,
@@ -81,6 +81,14 @@ def pack(net: nn.Module, optimizer: torch.optim.SGD, progress: Progress, where: 
         "state.safetensors": to_bytes(tensors),
         "state.json": json.dumps(state, indent=1).encode(),
     }
+
+
+def saved_plain(files: Mapping[str, bytes]) -> bool:
+    """Whether a checkpoint says that it was made with PyTorch's own operators only."""
+    try:
+        return json.loads(files["state.json"])["circumstances"].get("fused", "") is None
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return False
 
 
 def saved_threads(files: Mapping[str, bytes]) -> int | None:

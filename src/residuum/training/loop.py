@@ -27,8 +27,8 @@ from residuum.insight.statistics import layer_statistics
 from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
 from residuum.training.batch_norm import hold
-from residuum.training.checkpoint import Progress, circumstances, pack, saved_threads, unpack
-from residuum.training.machine import can_fuse, tuned
+from residuum.training.checkpoint import Progress, circumstances, pack, saved_plain, saved_threads, unpack
+from residuum.training.machine import fusing, tuned
 from residuum.training.observer import Observer
 from residuum.training.parts import parameter_groups, without_gradients
 from residuum.training.prepare import Prepared, own_random_state
@@ -102,10 +102,11 @@ class Loop:
             momentum=self.recipe.momentum,
             nesterov=self.recipe.nesterov,
             weight_decay=self.recipe.weight_decay,
-            fused=True,
+            fused=all(map(_dense, self.net.parameters())),
         )
         self.forward = compiled(self.net, observer) if self.recipe.compile else self.net
-        self.fuses = execution.fuse and self.forward is self.net and can_fuse(self.device, observer)
+        fuses = execution.fuse and self.forward is self.net
+        self.fused = fusing(self.net, self.device, observer) if fuses else None
         self.tally = _Tally(self.device)
         self.statistics_batch = prepared.statistics_batch() if self.recipe.layer_statistics else None
         self.stop = StopRequest()
@@ -115,7 +116,7 @@ class Loop:
     @property
     def circumstances(self) -> dict[str, Any]:
         """What the bits depend on beside recipe, data and seed."""
-        return circumstances(self.device, compiled=self.forward is not self.net, fused=self.fuses)
+        return circumstances(self.device, compiled=self.forward is not self.net, fused=self.fused)
 
     def restore(self) -> None:
         """Go back to the newest checkpoint that verifies.
@@ -127,6 +128,8 @@ class Loop:
         for problem in problems:
             self.observer.message(f"checkpoint damaged, going back to the one before: {problem}")
         torch.set_num_threads(self.execution.threads or saved_threads(files) or torch.get_num_threads())
+        if saved_plain(files):
+            self.fused = None
         self.progress, differences = unpack(files, self.net, self.optimizer, self.circumstances)
         self.run.remove_checkpoints_after(step)
         self.run.rewind_metrics(step - 1 if self._epoch_is_due() else step)
@@ -158,7 +161,7 @@ class Loop:
         with ExitStack() as stack:
             for context in (self.stop, own_random_state(), repeatable(self.device), without_gradients(self._frozen())):
                 stack.enter_context(context)
-            stack.enter_context(tuned(self.net, self.device, fuse=self.fuses))
+            stack.enter_context(tuned(self.net, self.device, fuse=self.fused is not None))
             try:
                 if self._epoch_is_due():
                     self._end_epoch()
@@ -201,9 +204,19 @@ class Loop:
             self._require_finite()
         else:
             self.optimizer.found_inf = self.tally.spoilt  # type: ignore[attr-defined]  # such updates are left out
+        self._require_momentum()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
+
+    def _require_momentum(self) -> None:
+        """The fused update wants the momentum of all or of none; a parameter may get its first gradient late."""
+        if not self.recipe.momentum:
+            return
+        for group in self.optimizer.param_groups:
+            for each in group["params"]:
+                if each.grad is not None and "momentum_buffer" not in self.optimizer.state[each]:
+                    self.optimizer.state[each]["momentum_buffer"] = torch.zeros_like(each)
 
     def _look_is_due(self) -> bool:
         """Whether to ask the device how training goes: always on a CPU, where it costs nothing."""
@@ -231,7 +244,7 @@ class Loop:
         return torch.autocast(self.device.type, torch.bfloat16) if self.recipe.precision == "bf16" else nullcontext()
 
     def _require_finite(self) -> None:
-        """Stop before an update that would spoil the weights, naming what is not finite and, on a CPU, the step."""
+        """Stop before an update that would spoil the weights, naming what is not finite; of a GPU a later step."""
         if not bool(self.tally.spoilt):
             return
         last = float(self.tally.last_loss)
@@ -239,10 +252,11 @@ class Loop:
         if math.isfinite(last):
             names = (n for n, p in self.net.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
             what = f"the gradient of {next(names, 'all parameters together')} is not finite"
+        step = self.progress.step
+        where = f"step {step + 1}" if self.device.type == "cpu" else f"by step {step}"
         lower = min(0.1, self.recipe.learning_rate / 10)
         raise TrainingError(
-            f"step {self.progress.step + 1}: {what}, training stopped before the update. "
-            f"Try: train again with --learning-rate {lower:g}"
+            f"{where}: {what}, training stopped before the update. Try: train again with --learning-rate {lower:g}"
         )
 
     def _epoch_is_due(self) -> bool:
@@ -343,6 +357,12 @@ class Loop:
         now = time.monotonic()
         self.progress.seconds += now - self.clock
         self.clock = now
+
+
+def _dense(parameter: Tensor) -> bool:
+    """Whether its values lie in one block without gaps or overlaps, in whatever order: what a fused update needs."""
+    reach = sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
+    return parameter.numel() == 0 or reach + 1 == parameter.numel()
 
 
 def loss_of(answer: Tensor | WithAuxiliary, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:

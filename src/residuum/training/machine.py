@@ -1,6 +1,7 @@
-"""What a training asks of the CPU it runs on: fused operators, memory that stays, no denormal numbers.
+"""What a training asks of the CPU it runs on: fused operators, and memory that stays with the process.
 
-Everything is undone when the training ends, since the process may go on with something else.
+Both end with the training, since the process may go on with something else. Numbers too small for a normal float are
+left alone: PyTorch can flush them to zero in one thread of several only, and then the bits depend on the threads.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ import torch
 from torch import nn
 
 from residuum.files.native import NoLibraryError
-from residuum.nets.fused import fused, require_library
+from residuum.nets.fused import can_be_fused, fused, version
 from residuum.training.observer import Observer
 
-# Parameters of mallopt(3), with the values they have by default.
-TRIM_THRESHOLD, MMAP_MAX = -1, -4
-DEFAULTS = {TRIM_THRESHOLD: 128 * 1024, MMAP_MAX: 65_536}
+# Parameters of mallopt(3). By default glibc lets its thresholds grow with what is freed; once one was set, they stay
+# where they are, so afterwards they are set to where that growth ends.
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
+USUAL = {TRIM_THRESHOLD: 64 << 20, MMAP_THRESHOLD: 32 << 20, MMAP_MAX: 65_536}
 STAYING = {TRIM_THRESHOLD: 2**31 - 1, MMAP_MAX: 0}
 
 
-def can_fuse(device: torch.device, observer: Observer) -> bool:
-    """Whether fused operators run here; told is why not, where they could."""
-    if device.type != "cpu":
-        return False
+def fusing(net: nn.Module, device: torch.device, observer: Observer) -> str | None:
+    """The version of the fused operators, where they run; told is why not, where they could."""
+    if device.type != "cpu" or not can_be_fused(net):
+        return None
     try:
-        require_library()
+        return version()
     except NoLibraryError as error:
         observer.message(f"note PyTorch's own batch normalisation is used, which is slower: {error}")
-        return False
-    return True
+        return None
 
 
 @contextmanager
@@ -40,38 +41,33 @@ def tuned(net: nn.Module, device: torch.device, *, fuse: bool) -> Iterator[None]
     """The CPU as a training wants it; of another device nothing is changed."""
     with ExitStack() as stack:
         if device.type == "cpu":
-            stack.enter_context(_memory_stays())
-            stack.enter_context(_no_denormals())
+            stack.enter_context(memory_stays())
         if fuse:
             stack.enter_context(fused(net))
         yield
 
 
+_staying = 0  # trainings inside each other: the outermost begins and ends it
+
+
 @contextmanager
-def _memory_stays() -> Iterator[None]:
+def memory_stays() -> Iterator[None]:
     """Freed blocks are kept for the next step instead of going back to the system, which clears them page by page.
 
     Of glibc only. On two cores this alone made a bf16 step of ResNet-20 with 128 images about a quarter faster.
     """
+    global _staying
     libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-    if libc is None:
+    if libc is None or _staying:
         yield
         return
     try:
+        _staying += 1
         for parameter, value in STAYING.items():
             libc.mallopt(parameter, value)
         yield
     finally:
-        for parameter, value in DEFAULTS.items():
+        _staying -= 1
+        for parameter, value in USUAL.items():
             libc.mallopt(parameter, value)
         libc.malloc_trim(0)
-
-
-@contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Numbers too small for a normal float are zero, since some processors handle them many times slower."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
