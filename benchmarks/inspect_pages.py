@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,7 @@ def cases(shared: Path, imported: Path, run: Path | None) -> list[Case]:
         Case(f"{RESNET18}, one photo", resnet18, (photo,), 3, bound=60),
         Case(f"{RESNET18}, 24 photos", resnet18, (str(shared / PHOTOS), "--seconds", "240")),
         Case("resnet20:cifar10", "resnet20:cifar10", cifar),
-        Case("preact164, untrained", "preact164", cifar),
+        Case("preact_resnet164, untrained", "preact_resnet164", cifar),
         *(Case(f"{net}, untrained", net, folder) for net in ("alexnet", "vgg16_bn", "googlenet", "resnet50")),
         Case("resnet152, untrained", "resnet152", folder),
     ]
@@ -107,7 +108,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--run", type=Path, help="a Run of a plain net on CIFAR-10, looked at as well")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases in whose name this regular expression is found")
     parser.add_argument("--keep", type=Path, help="where to leave the pages")
     given = parser.parse_args()
     rows = []
@@ -118,7 +119,7 @@ def main() -> None:
         command = [sys.executable, "-m", "residuum", "weights", "import", str(given.shared / WEIGHTS), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for number, case in enumerate(cases(given.shared, imported, given.run)):
-            if given.only in case.name:
+            if re.search(given.only, case.name):
                 pages = [page(case, kept / f"{number}-{again}") for again in range(case.processes)]
                 rows.append(row_of(case, pages))
                 print(shown(rows[-1]), flush=True)
