@@ -29,6 +29,7 @@ from residuum.run import Run
 from residuum.training.batch_norm import hold
 from residuum.training.checkpoint import Progress, circumstances, pack, saved_plain, saved_threads, unpack
 from residuum.training.machine import fusing, tuned
+from residuum.training.muon import Muon
 from residuum.training.observer import Observer
 from residuum.training.parts import parameter_groups, without_gradients
 from residuum.training.prepare import Prepared, own_random_state
@@ -96,7 +97,7 @@ class Loop:
         groups = parameter_groups(
             self.net, prepared.net_name, self.recipe, len(self.dataset.class_names), self.dataset.channels
         )
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = (torch.optim.SGD if self.recipe.orthogonal is None else Muon)(
             groups,
             lr=self.recipe.learning_rate,
             momentum=self.recipe.momentum,
@@ -196,11 +197,11 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = progress.learning_rate * group["share"]
         with self._autocast():
-            logits, loss = loss_of(self.forward(images), labels, recipe.label_smoothing)
+            logits, loss = loss_of(self.forward(self._grown(images)), labels, recipe.label_smoothing)
         torch.autograd.backward(loss)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         self.tally.add(loss.detach(), logits.detach(), labels, gradients)
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" or not self.optimizer.defaults["fused"]:
             self._require_finite()
         else:
             self.optimizer.found_inf = self.tally.spoilt  # type: ignore[attr-defined]  # such updates are left out
@@ -208,6 +209,17 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
+
+    def _grown(self, images: Tensor) -> Tensor:
+        """The images at the size they have at this step of the training."""
+        share = self.progress.step / self.steps
+        side = next((side for until, side in self.recipe.growing if share < until), None)
+        if side is None:
+            return images
+        factor = side / min(images.shape[2:])
+        size = [max(1, round(each * factor)) for each in images.shape[2:]]
+        smaller = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+        return smaller.contiguous(memory_format=torch.channels_last)
 
     def _require_momentum(self) -> None:
         """The fused update wants the momentum of all or of none; a parameter may get its first gradient late."""

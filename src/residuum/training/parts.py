@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
 from residuum.errors import InputError
 from residuum.nets import catalog
-from residuum.training.recipe import Recipe
+from residuum.training.recipe import Orthogonal, Recipe
+
+KERNEL_DIMENSIONS = 4  # of a convolution weight: out, in, height, width
 
 
 def head_names(net_name: str, num_classes: int, in_channels: int) -> frozenset[str]:
@@ -46,16 +49,38 @@ def head_parameters(net: nn.Module, net_name: str, num_classes: int, in_channels
 
 def parameter_groups(
     net: nn.Module, net_name: str, recipe: Recipe, num_classes: int, in_channels: int
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """What the optimizer moves: parameters, with the `share` of the learning rate at which they learn.
+
+    Convolution weights are in groups of their own, marked `orthogonal`, where the recipe moves them so.
 
     Raises:
         InputError: the recipe sets the last layer apart, and there is none that can be trained.
     """
+    groups = _groups_of_parts(net, net_name, recipe, num_classes, in_channels)
+    return groups if recipe.orthogonal is None else [*_divided(groups, recipe.orthogonal, recipe.learning_rate)]
+
+
+def _divided(groups: list[dict[str, Any]], orthogonal: Orthogonal, learning_rate: float) -> Iterator[dict[str, Any]]:
+    """Each group in two: convolution weights, and all others."""
+    for group in groups:
+        kernels = [each for each in group["params"] if each.dim() == KERNEL_DIMENSIONS]
+        others = [each for each in group["params"] if each.dim() != KERNEL_DIMENSIONS]
+        if others:
+            yield group | {"params": others}
+        if kernels:
+            share = group["share"] * orthogonal.rate / learning_rate
+            own = {"orthogonal": True, "momentum": orthogonal.momentum, "weight_decay": 0.0}
+            yield {"params": kernels, "share": share, **own}
+
+
+def _groups_of_parts(
+    net: nn.Module, net_name: str, recipe: Recipe, num_classes: int, in_channels: int
+) -> list[dict[str, Any]]:
     if recipe.trunk_rate == 1:
         return [{"params": list(net.parameters()), "share": 1.0}]
     head = head_parameters(net, net_name, num_classes, in_channels)
-    groups: list[dict[str, object]] = [{"params": head, "share": 1.0}]
+    groups: list[dict[str, Any]] = [{"params": head, "share": 1.0}]
     if recipe.trunk_rate:
         of_head = set(map(id, head))
         trunk = [parameter for parameter in net.parameters() if id(parameter) not in of_head]

@@ -24,6 +24,25 @@ MAX_CACHE_GIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
+class Orthogonal:
+    """Convolution weights move by orthogonalised momentum (`residuum.training.muon`).
+
+    Attributes:
+        rate: peak share of its norm by which a weight moves in a step; it follows the recipe's schedule.
+        momentum: of these weights.
+    """
+
+    rate: float = 0.02
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise InputError(f"rate: must be above 0 and below 1, got {self.rate}. Try: 0.02")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum: must be at least 0 and below 1, got {self.momentum}. Try: 0.9")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to train.
 
@@ -34,12 +53,14 @@ class Recipe:
         batch_size: images in an update.
         learning_rate: peak rate of SGD.
         momentum, nesterov, weight_decay: of SGD; the decay applies to all parameters, as in the papers.
+        orthogonal: convolution weights are moved by Muon instead, without decay; or None.
         schedule: shape of the learning rate over the steps.
         warm_up: a lower rate until the training error falls, or None.
         augmentation: what is done to training images at random, or None.
         normalisation: `pixel` subtracts the mean image of the training set, `mean-only` its mean colour, `channel`
             also divides by the deviation. Weights to start from bring their own.
         image_size: side of the square the net sees, in pixels; None takes the data's own.
+        growing: smaller images at first, as pairs: until this share of all steps, this side in pixels.
         holdout: share of the training set kept out to choose by, where the data has no validation split.
         track_test: record the test error after every epoch, for a figure; nothing is ever chosen by it.
         layer_statistics: record after every epoch how the layers respond to a few training images; the training itself
@@ -69,11 +90,13 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
+    orthogonal: Orthogonal | None = None
     schedule: Schedule = field(default_factory=OneCycle)
     warm_up: WarmUp | None = None
     augmentation: Augmentation | None = None
     normalisation: Literal["pixel", "channel", "mean-only"] = "channel"
     image_size: int | None = None
+    growing: tuple[tuple[float, int], ...] = ()
     holdout: float = 0.0
     track_test: bool = False
     layer_statistics: bool = False
@@ -106,6 +129,12 @@ class Recipe:
         ):
             if not 0 <= share < 1:
                 raise InputError(f"{name}: must be at least 0 and below 1, got {share}. Try: {usual}")
+        shares, sides = [share for share, _ in self.growing], [side for _, side in self.growing]
+        if shares != sorted(set(shares)) or not all(0 < share < 1 for share in shares) or min(sides, default=1) < 1:
+            raise InputError(
+                f"growing: needs shares of the steps that rise between 0 and 1, each with a side in pixels, "
+                f"got {self.growing}. Try: ((0.5, 24),)"
+            )
         if not 0 <= self.trunk_rate <= 1:
             raise InputError(f"trunk_rate: must be at least 0 and at most 1, got {self.trunk_rate}. Try: 0.1")
         if self.bn_group is not None and self.batch_size > self.bn_group and self.batch_size % self.bn_group:
