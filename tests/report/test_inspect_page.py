@@ -16,14 +16,13 @@ import test_pages
 from PIL import Image
 from test_pages import HOSTILE, Reader, read
 
-from residuum.report import captions
-from residuum.report.captions import CAPTIONS, LANGUAGES, STATES
-from residuum.report.charts import STYLES, Span, curves, depths, histories, series, spans
 from residuum.report.figures import Drawing
-from residuum.report.inspect_page import PAGE, TEXT, Beside, PageFacts, inspect_page
-from residuum.report.inspect_parts import DRAWN, groups
-from residuum.report.inspect_twins import COMPARED, value_limits
-from residuum.report.pictures import (
+from residuum.report.inspection import captions
+from residuum.report.inspection.captions import CAPTIONS, LANGUAGES, STATES
+from residuum.report.inspection.charts import STYLES, Span, curves, depths, histories, series, spans
+from residuum.report.inspection.page import PAGE, TEXT, Beside, PageFacts, inspect_page
+from residuum.report.inspection.parts import DRAWN, groups
+from residuum.report.inspection.pictures import (
     coloured,
     contact_sheet,
     enlarged,
@@ -36,6 +35,7 @@ from residuum.report.pictures import (
     png,
     signed_tile,
 )
+from residuum.report.inspection.twins import COMPARED, value_limits
 
 GENERATOR = np.random.default_rng(0)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from residuum.classifier import Classifier
     from residuum.inspection.inspect import Inspection
     from residuum.inspection.subject import Subject
-    from residuum.report.captions import Language
+    from residuum.report.inspection.captions import Language
     from residuum.report.progress import PartsProgress
 
 
@@ -101,7 +101,7 @@ lesions, landscape. Of a Run: history."""
 
     def _compared(self, names: Sequence[str]) -> list[str]:
         """The parts of these that are made of a second net as well."""
-        from residuum.report.inspect_twins import COMPARED
+        from residuum.report.inspection.twins import COMPARED
 
         if self.beside is None:
             return []
@@ -180,8 +180,8 @@ lesions, landscape. Of a Run: history."""
         return _Look(model, classifier, looked_at, tuple(unreadable), Inspection(looked_at, ()))
 
     def _page(self, looks: Sequence[_Look], names: Mapping[str, str]) -> dict[str, bytes]:
-        from residuum.report.captions import LANGUAGES, WORDS
-        from residuum.report.inspect_page import Beside, PageFacts, inspect_page
+        from residuum.report.inspection.captions import LANGUAGES, WORDS
+        from residuum.report.inspection.page import Beside, PageFacts, inspect_page
 
         languages: Sequence[Language] = LANGUAGES if self.lang == "both" else (self.lang,)
         first, shown = looks[0], " | ".join(names[look.model] for look in looks)
@@ -211,7 +211,7 @@ lesions, landscape. Of a Run: history."""
         """What became of each part, and where the page is."""
         from residuum.inspection.inspect import State
         from residuum.inspection.record import UNFINISHED
-        from residuum.report.inspect_page import PAGE
+        from residuum.report.inspection.page import PAGE
 
         if self.json:
             print(json.dumps({"directory": shown_path(out), **values}, ensure_ascii=False))

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from residuum.report.captions import CAPTIONS, STATES, WORDS, Language, explained, reason, said
-from residuum.report.inspect_parts import groups
-from residuum.report.inspect_pictures import photo_figures
-from residuum.report.inspect_shown import PHOTO, Group, PhotoLike, Shown
-from residuum.report.inspect_twins import group as both
+from residuum.report.inspection.captions import CAPTIONS, STATES, WORDS, Language, explained, reason, said
+from residuum.report.inspection.parts import groups
+from residuum.report.inspection.picture_parts import photo_figures
+from residuum.report.inspection.shown import PHOTO, Group, PhotoLike, Shown
+from residuum.report.inspection.twins import group as both
 from residuum.report.page import Table, rendered
 
 OPEN_GROUPS = 3  # photos whose figures are shown at once; those of more are folded

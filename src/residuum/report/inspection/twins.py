@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from residuum.report.charts import contours, curves, depths, histories
-from residuum.report.inspect_charts import HISTORIES, drawing_of, finite, numbers
-from residuum.report.inspect_shown import Found, Group, Shown
+from residuum.report.inspection.chart_parts import HISTORIES, drawing_of, finite, numbers
+from residuum.report.inspection.charts import contours, curves, depths, histories
+from residuum.report.inspection.shown import Found, Group, Shown
 
 
 @dataclass(frozen=True, kw_only=True)

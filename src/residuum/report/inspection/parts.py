@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from residuum.report.inspect_charts import CHARTS
-from residuum.report.inspect_pictures import PICTURES
-from residuum.report.inspect_shown import Draw, Found, Group, PhotoLike
+from residuum.report.inspection.chart_parts import CHARTS
+from residuum.report.inspection.picture_parts import PICTURES
+from residuum.report.inspection.shown import Draw, Found, Group, PhotoLike
 
 DRAWN: dict[str, Draw] = {**PICTURES, **CHARTS}
 

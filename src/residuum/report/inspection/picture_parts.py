@@ -11,20 +11,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from residuum.report.inspect_shown import (
-    METHODS,
-    PHOTO,
-    SHEET,
-    Draw,
-    Found,
-    Group,
-    PhotoLike,
-    Shown,
-    file_name,
-    percent,
-    photo_title,
-)
-from residuum.report.pictures import (
+from residuum.report.inspection.pictures import (
     Picture,
     as_colour,
     contact_sheet,
@@ -37,6 +24,19 @@ from residuum.report.pictures import (
     overlaid,
     png,
     signed_tile,
+)
+from residuum.report.inspection.shown import (
+    METHODS,
+    PHOTO,
+    SHEET,
+    Draw,
+    Found,
+    Group,
+    PhotoLike,
+    Shown,
+    file_name,
+    percent,
+    photo_title,
 )
 
 TILE = 96  # pixels of a tile in the file

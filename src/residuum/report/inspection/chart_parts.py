@@ -11,9 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from residuum.report.charts import Span, bars, contours, curves, hills, scatter, series, spans
 from residuum.report.figures import Drawing
-from residuum.report.inspect_shown import METHODS, Draw, Found, Group, PhotoLike, Shown, file_name, percent, photo_title
+from residuum.report.inspection.charts import Span, bars, contours, curves, hills, scatter, series, spans
+from residuum.report.inspection.shown import (
+    METHODS,
+    Draw,
+    Found,
+    Group,
+    PhotoLike,
+    Shown,
+    file_name,
+    percent,
+    photo_title,
+)
 from residuum.report.page import Table
 
 WIDTH = 470  # pixels on the page
