@@ -124,7 +124,7 @@ def test_scales_keep_their_proportion_to_the_image_size() -> None:
         ({"batch_size": 100, "bn_group": 64}, "multiple of the recipe's bn_group 64, got 100. Try: 128"),
         ({"epochs": 1e300}, "epochs: must be above 0, got 1e+300 (at most 1e+06). Try: 30"),
         ({"learning_rate": float("inf")}, "learning_rate: must be above 0"),
-        ({"precision": "fp16"}, "recipe.precision: Input should be 'fp32' or 'bf16'"),
+        ({"precision": "fp16"}, "recipe.precision: Input should be 'fp32', 'bf16' or 'auto'"),
         ({"epochs": "many"}, "recipe.epochs"),
         ({"steps": 2.5}, "recipe.steps"),
         ({"augmentation": {"kind": "crop-flip", "pad": -1}}, "pad: must be at least 0, got -1"),

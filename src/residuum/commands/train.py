@@ -51,8 +51,8 @@ class Train:
     """Side of the square the net sees, in pixels."""
     holdout: float | None = None
     """Share of the training images kept out to validate on; 0.1 is the 45k/5k split of CIFAR-10."""
-    precision: Literal["fp32", "bf16"] | None = None
-    """Numbers of the forward and backward pass."""
+    precision: Literal["fp32", "bf16", "auto"] | None = None
+    """Numbers of the forward and backward pass; auto is bf16 where the device is faster with it."""
     trunk_rate: float | None = None
     """Rate of all layers but the last, as a share of the learning rate."""
     freeze_trunk: bool = False

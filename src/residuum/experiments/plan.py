@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.nets import catalog
 from residuum.run import Run
 from residuum.training.observer import Observer, Silent
+from residuum.training.precision import resolved
+from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.start import resume, train
 
@@ -125,6 +127,8 @@ def execute(
         Interrupted: stopped by a signal, saved before; the same call goes on.
         TrainingError: not one of the trainings reached its end.
     """
+    device = choose_device(execution.device)
+    plan = [replace(planned, recipe=resolved(planned.recipe, device)) for planned in plan]
     works = [work_of(planned, dataset) for planned in plan]
     observer.plan_started(title, len(plan), sum(works))
     runs: dict[str, Run] = {}

@@ -81,10 +81,10 @@ def train_seeds(
         if not isinstance(value, str | Path):
             raise InputError(f"{name}: must be a name or a path, so that each seed begins anew. Try: residuum.train")
     execution, observer = execution or Execution(), observer or SilentPlan()
-    choose_device(execution.device)
+    device = choose_device(execution.device)
     if out is not None:
         _require_place(Path(out))
-    asked = look_up(net, data, recipe=recipe, changes=changes, data_dir=data_dir, observer=observer)
+    asked = look_up(net, data, recipe=recipe, changes=changes, data_dir=data_dir, device=device, observer=observer)
     numbers = tuple(range(seed, seed + seeds))
     config = _config(asked, numbers, data_dir, side_by_side, execution)
     words = f"seeds{numbers[0]}-{numbers[-1]}"
@@ -117,9 +117,14 @@ def resume_seeds(
     directory, execution, observer = Path(directory), execution or Execution(), observer or SilentPlan()
     was = SeedsConfig.read(directory)
     recipe = Recipe.from_json(was.recipe)
-    choose_device(execution.device)
     asked = look_up(
-        was.start or was.net, was.data, recipe=recipe, changes=None, data_dir=was.data_dir, observer=observer
+        was.start or was.net,
+        was.data,
+        recipe=recipe,
+        changes=None,
+        data_dir=was.data_dir,
+        device=choose_device(execution.device),
+        observer=observer,
     )
     now = _config(asked, was.seeds, was.data_dir, was.side_by_side, execution)
     was.require_same(now, directory)

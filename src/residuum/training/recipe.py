@@ -68,7 +68,8 @@ class Recipe:
         label_smoothing: share of the target spread over all classes.
         zero_init_residual: start every residual branch at zero.
         bn_group: images that each batch normalisation sees; None for the whole batch.
-        precision: `fp32`, or `bf16` by autocast with fp32 weights.
+        precision: `fp32`, or `bf16` by autocast with fp32 weights; `auto` is decided when a training begins: bf16 where
+            the device is faster with it.
         compile: run through `torch.compile`.
         trunk_rate: rate of all but the last layer, as a share of the learning rate; 0 freezes them, their statistics of
             batch normalisation as well.
@@ -103,7 +104,7 @@ class Recipe:
     label_smoothing: float = 0.0
     zero_init_residual: bool = False
     bn_group: int | None = None
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     compile: bool = False
     trunk_rate: float = 1.0
     batch_norm: Literal["trained", "frozen", "re-estimated"] = "trained"

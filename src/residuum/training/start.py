@@ -22,6 +22,7 @@ from residuum.report.run_page import write_run_report
 from residuum.run import KeptPreprocessing, Run, RunConfig
 from residuum.training.loop import Loop
 from residuum.training.observer import Observer, Silent
+from residuum.training.precision import resolved
 from residuum.training.prepare import Prepared, choose_device, net_name, net_size, prepare, with_cache
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.recipes import default_recipe, finetune_recipe
@@ -77,7 +78,7 @@ def train(
     device = choose_device(execution.device)
     if out is not None:
         Run.require_free(Path(out))
-    asked = look_up(net, data, recipe=recipe, changes=changes, data_dir=data_dir, observer=observer)
+    asked = look_up(net, data, recipe=recipe, changes=changes, data_dir=data_dir, device=device, observer=observer)
     named, origin, dataset, recipe = asked.net, asked.origin, asked.dataset, asked.recipe
     if recipe.holdout and dataset.val is not None:
         observer.message(f"note {dataset.name} has a validation split of its own: nothing is held out")
@@ -128,9 +129,10 @@ def look_up(
     recipe: str | Recipe | None,
     changes: Mapping[str, Any] | None,
     data_dir: str | Path | None,
+    device: torch.device,
     observer: Observer,
 ) -> Asked:
-    """What these arguments of `train` stand for.
+    """What these arguments of `train` stand for; what the recipe leaves to the device is decided.
 
     Raises:
         InputError: net, data or recipe cannot be used.
@@ -142,7 +144,8 @@ def look_up(
     channels = origin.classifier.preprocessing.channels if origin else 3
     dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer, channels=channels)
     recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
-    return Asked(named, origin, dataset, _fitting(recipe.changed(changes or {}), net, origin))
+    recipe = resolved(_fitting(recipe.changed(changes or {}), net, origin), device)
+    return Asked(named, origin, dataset, recipe)
 
 
 def _known_recipe(recipe: str | Recipe | None, name: str, origin: Origin | None) -> Recipe | None:
