@@ -395,7 +395,7 @@ def test_arguments_that_do_not_parse_exit_with_2(arguments: list[str], capsys: p
 
 
 OPTIONS = {
-    "train": "data data-dir recipe out seed seeds side-by-side epochs max-steps batch-size learning-rate "
+    "train": "data data-dir recipe out seed seeds side-by-side epochs minutes max-steps batch-size learning-rate "
     "image-size holdout precision trunk-rate freeze-trunk batch-norm compile layer-statistics json quiet "
     "device threads workers cache-gib plain-operators checkpoint-seconds checkpoint-steps",
     "resume": "json quiet device threads workers cache-gib plain-operators checkpoint-seconds checkpoint-steps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from residuum.experiments.seeds_record import Seeds
     from residuum.report.progress import ConsoleProgress
     from residuum.run import Run
+    from residuum.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Train:
     """With --seeds, at most so many trainings at once; 1 by default, on a GPU as many as fit."""
     epochs: float | None = None
     """Passes over the training set, instead of the recipe's."""
+    minutes: float | None = None
+    """Train for as many epochs as fit into these minutes on this machine; a few steps are timed first."""
     max_steps: int | None = None
     """Train for so many updates, instead of the recipe's."""
     batch_size: int | None = None
@@ -74,8 +78,9 @@ class Train:
         from residuum.report.progress import ConsoleProgress
         from residuum.training.start import train
 
-        if self.max_steps is not None and self.epochs is not None:
-            raise InputError("--max-steps and --epochs exclude each other. Try: one of them")
+        lengths = {"--max-steps": self.max_steps, "--epochs": self.epochs, "--minutes": self.minutes}
+        if len(asked := [name for name, value in lengths.items() if value is not None]) > 1:
+            raise InputError(f"{' and '.join(asked)} exclude each other. Try: one of them")
         if self.freeze_trunk and self.trunk_rate is not None:
             raise InputError("--freeze-trunk and --trunk-rate exclude each other. Try: one of them")
         changes = {
@@ -101,6 +106,8 @@ class Train:
             "data_dir": self.data_dir,
             "execution": execution(self.hardware, self.saving),
         }
+        if self.minutes is not None:
+            given |= {"recipe": self._within(self.minutes, given), "changes": None}
         if self.seeds is not None:
             return self._several(self.seeds, given)
         with ConsoleProgress(quiet=self.quiet) as progress:
@@ -108,6 +115,27 @@ class Train:
             run = train(self.net, self.data, **given, observer=progress)
         print_result(run, as_json=self.json)
         return 0
+
+    def _within(self, minutes: float, given: Mapping[str, Any]) -> Recipe:
+        """The recipe with as many epochs as fit into the minutes; what was found is said."""
+        from residuum.report.progress import ConsoleProgress
+        from residuum.training.budget import within
+        from residuum.training.prepare import choose_device
+        from residuum.training.start import look_up
+
+        with ConsoleProgress(quiet=self.quiet) as progress:
+            asked = look_up(
+                self.net,
+                self.data,
+                recipe=given["recipe"],
+                changes=given["changes"],
+                data_dir=self.data_dir,
+                device=choose_device(given["execution"].device),
+                observer=progress,
+            )
+            fitting = within(minutes, self.net, asked.dataset, asked.recipe, given["execution"])
+            progress.message(f"{minutes:g} minutes are {fitting.epochs:g} epochs here")
+        return fitting
 
     def _several(self, seeds: int, given: dict[str, Any]) -> int:
         from residuum.experiments.seeds import train_seeds

@@ -1,0 +1,47 @@
+"""`--minutes`: as many epochs as fit, by steps that were timed and thrown away."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from residuum.cli import main
+from residuum.data.source import Dataset
+from residuum.errors import InputError
+from residuum.training import budget
+from residuum.training.budget import mean_area, within
+from residuum.training.recipe import Execution
+from residuum.training.recipes import recipe
+
+RECIPE = recipe("digits").changed({"batch_size": 100, "holdout": 0.5})
+
+
+def test_epochs_fill_the_minutes(digits_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "seconds_of_a_step", lambda *_: 0.5)
+    images = len(digits_data.train) * (1 if digits_data.val is not None else 0.5)
+    found = within(10, "resnet8_narrow", digits_data, RECIPE, Execution())
+    assert found.steps is None
+    assert found.epochs == pytest.approx(10 * 60 * budget.SHARE / 0.5 * 100 / images, abs=0.1)
+    small = within(10, "resnet8_narrow", digits_data, RECIPE.changed({"growing": ((0.5, 4),)}), Execution())
+    assert small.epochs == pytest.approx((found.epochs or 0) / 0.625, rel=0.01)
+    with pytest.raises(InputError, match="are too few, an epoch takes"):
+        within(1e-4, "resnet8_narrow", digits_data, RECIPE, Execution())
+    with pytest.raises(InputError, match="minutes: must be above 0, got -1"):
+        within(-1, "resnet8_narrow", digits_data, RECIPE, Execution())
+
+
+def test_smaller_images_cost_less() -> None:
+    growing = RECIPE.changed({"growing": ((0.25, 16), (0.75, 24))})
+    assert mean_area(growing, 32) == pytest.approx(0.25 * 0.25 + 0.5 * 0.5625 + 0.25)
+    assert mean_area(RECIPE, 32) == 1
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "resnet8_narrow", "--data", "digits", "--minutes", "0.02", "--out", "run"]) == 0
+    epochs = json.loads(Path("run/run.json").read_text())["recipe"]["epochs"]
+    assert f"0.02 minutes are {epochs:g} epochs here" in capsys.readouterr().err
+    assert main(["train", "resnet8_narrow", "--data", "digits", "--minutes", "1", "--epochs", "2"]) == 2
+    assert "--epochs and --minutes exclude each other" in capsys.readouterr().err
