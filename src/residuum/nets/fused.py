@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class _Layer(ctypes.Structure):
     ]
 
 
+@lru_cache
 def require_library() -> ctypes.CDLL:
     """The compiled library.
 
@@ -67,8 +69,8 @@ class _Normalise(torch.autograd.Function):
         groups = norm.groups(len(x))
         statistics = torch.empty(len(groups), 2, x.shape[1], dtype=torch.float64)
         run = getattr(require_library(), f"forward_{NAMES[x.dtype]}")
-        for number, (images, own) in enumerate(zip(groups, statistics, strict=True)):
-            layer = _layer(x[images], weight, bias, own, norm, relu, moves=number == 0)
+        for number, images in enumerate(groups):
+            layer = _layer(x, images, weight, bias, statistics[number], norm, relu, moves=number == 0)
             run(ctypes.addressof(layer), *(_address(each, images) for each in (x, shortcut, y)))
         ctx.save_for_backward(x, y if relu else x, weight, bias, statistics)  # without ReLU, y may be overwritten
         ctx.norm, ctx.relu, ctx.adds, ctx.groups = norm, relu, shortcut is not None, groups
@@ -83,23 +85,33 @@ class _Normalise(torch.autograd.Function):
         to_shortcut = torch.empty_like(x) if ctx.adds else None
         parameters = torch.empty(len(ctx.groups), 2, x.shape[1])
         run = getattr(require_library(), f"backward_{NAMES[x.dtype]}")
-        for images, own, ends in zip(ctx.groups, statistics, parameters, strict=True):
-            layer = _layer(x[images], weight, bias, own, ctx.norm, ctx.relu, moves=False)
+        for number, images in enumerate(ctx.groups):
+            layer = _layer(x, images, weight, bias, statistics[number], ctx.norm, ctx.relu, moves=False)
             maps = (_address(each, images) for each in (gradient, x, y, to_x, to_shortcut))
-            run(ctypes.addressof(layer), *maps, ends[0].data_ptr(), ends[1].data_ptr())
-        to_weight, to_bias = parameters.sum(dim=0)
+            ends = parameters[number].data_ptr()
+            run(ctypes.addressof(layer), *maps, ends, ends + parameters.stride(1) * parameters.element_size())
+        to_weight, to_bias = (parameters[0] if len(parameters) == 1 else parameters.sum(dim=0)).unbind()
         return to_x, to_shortcut, to_weight, to_bias, None, None
 
 
 def _layer(
-    x: Tensor, weight: Tensor, bias: Tensor, statistics: Tensor, norm: _Fusing, relu: bool, *, moves: bool
+    x: Tensor,
+    images: slice,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Tensor,
+    norm: _Fusing,
+    relu: bool,
+    *,
+    moves: bool,
 ) -> _Layer:
-    """What the library is told of a layer; `moves` its running statistics."""
+    """What the library is told of a layer and some of its images; `moves` its running statistics."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
+    _, channels, height, width = x.shape
     return _Layer(
-        rows=x.numel() // x.shape[1],
-        channels=x.shape[1],
+        rows=(images.stop - images.start) * height * width,
+        channels=channels,
         threads=torch.get_num_threads(),
         relu=relu,
         epsilon=norm.eps,
@@ -108,13 +120,18 @@ def _layer(
         bias=bias.data_ptr(),
         running_mean=norm.running_mean.data_ptr() if moves else None,
         running_var=norm.running_var.data_ptr() if moves else None,
-        mean=statistics[0].data_ptr(),
-        inverse=statistics[1].data_ptr(),
+        mean=statistics.data_ptr(),
+        inverse=statistics.data_ptr() + channels * statistics.element_size(),
     )
 
 
 def _address(maps: Tensor | None, images: slice) -> int | None:
-    return maps[images].data_ptr() if maps is not None else None
+    """Where these images of maps `(N, C, H, W)` in channels-last layout begin."""
+    if maps is None:
+        return None
+    _, channels, height, width = maps.shape
+    begin: int = maps.data_ptr() + images.start * channels * height * width * maps.element_size()
+    return begin
 
 
 class _Fusing(NormalisesWithReLU):
