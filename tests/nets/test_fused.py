@@ -231,7 +231,7 @@ def test_a_step_of_a_whole_net(name: str) -> None:
     def distance(other: tuple[float, Tensor]) -> float:
         return float((other[1] - exact[1]).norm() / exact[1].norm())
 
-    assert found[0] == pytest.approx(exact[0], rel=1e-5)
+    assert found[0] == pytest.approx(exact[0], rel=1e-4), "rounding: 16 values for each channel in the last stage"
     assert distance(found) <= 3 * distance(plain) + 1e-5
 
 
