@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from usual_loop import without_torchvision_operators
 
 import residuum
 from residuum.files.atomic import write_file
@@ -106,18 +107,6 @@ def load(tool: str) -> None:
         without_torchvision_operators()
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU())
     TOOLS[tool](small, (3, 16, 16))
-
-
-def without_torchvision_operators() -> None:
-    """Let torchvision, which calflops imports on the way, be imported beside a torch without its compiled operators."""
-    original = torch.library.register_fake
-
-    def register(operator: Any, *arguments: Any, **options: Any) -> Any:
-        if isinstance(operator, str) and operator.startswith("torchvision::"):
-            return lambda function: function
-        return original(operator, *arguments, **options)
-
-    torch.library.register_fake = register
 
 
 def child(tool: str, net: str) -> None:
