@@ -13,7 +13,7 @@ from torch.nn import functional
 from residuum.files.native import NoLibraryError
 from residuum.nets import catalog
 from residuum.nets.fused import FUSED, FusedBatchNorm2d, can_be_fused, fused, require_library
-from residuum.nets.layers import GroupedBatchNorm2d, normalised_relu, set_bn_group
+from residuum.nets.layers import GroupedBatchNorm2d, for_shortcut, normalised_relu, set_bn_group
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +93,39 @@ def test_bfloat16_is_no_further_from_float64_than_pytorch(adds: bool) -> None:
         ours = far(results(norm, x, shortcut, relu=True), exact)
     for name, distance in ours.items():
         assert distance <= 1.1 * own[name] + 1e-6, name
+
+
+@pytest.mark.parametrize("used", [("branch",), ("shortcut",), ("branch", "shortcut")])
+@pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize("group", [None, 4])
+def test_gradients_of_branch_and_shortcut_are_added(used: tuple[str, ...], adds: bool, group: int | None) -> None:
+    norm, x, weights = norm_of(48, group), maps(6, 48, 5, 7), maps(2, 6, 48, 5 * 7).view(2, 6, 48, 5, 7)
+
+    def gradients(norm: nn.BatchNorm2d, dtype: torch.dtype) -> list[Tensor]:
+        leaves = [maps(6, 48, 5, 7, seed=seed).to(dtype).requires_grad_() for seed in range(2)]
+        y = normalised_relu(norm, leaves[0], leaves[1] if adds else None)
+        taken = {"branch": y, "shortcut": for_shortcut(y)}
+        assert torch.equal(taken["branch"], taken["shortcut"])
+        loss = sum((taken[name] * weight.to(dtype)).sum() for name, weight in zip(used, weights, strict=False))
+        assert isinstance(loss, Tensor)
+        loss.backward()
+        return [each.grad for each in (*leaves, *norm.parameters()) if each.grad is not None]
+
+    exact = gradients(copy.deepcopy(norm).double(), torch.float64)
+    with fused(norm):
+        assert for_shortcut(normalised_relu(norm, x)) is not normalised_relu(norm, x)
+        found = gradients(norm, torch.float32)
+    for ours, theirs in zip(found, exact, strict=True):
+        assert (ours - theirs).norm() < 2e-6 * theirs.norm()
+
+
+def test_only_the_operator_of_a_map_knows_its_twin() -> None:
+    norm, x = norm_of(16), maps(2, 16, 3, 3)
+    assert for_shortcut(x) is x
+    with fused(norm):
+        y = normalised_relu(norm, x)
+    assert for_shortcut(y + 1).shape == y.shape
+    assert for_shortcut(y.clone()) is not for_shortcut(y)
 
 
 def test_the_bits_do_not_depend_on_the_threads() -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from residuum.nets.layers import NormalisesWithReLU, PadShortcut, normalised_relu
+from residuum.nets.layers import NormalisesWithReLU, PadShortcut, for_shortcut, normalised_relu
 
 if TYPE_CHECKING:
     from residuum.nets.resnet import Variant
@@ -132,7 +132,7 @@ class PostActivation(nn.Module):
         norm = self.last_norm
         if isinstance(norm, NormalisesWithReLU) and norm.training and isinstance(self.se, nn.Identity):
             y = self.convolved(x)
-            return normalised_relu(norm, y, None if self.downsample is None else self.downsample(x))
+            return normalised_relu(norm, y, None if self.downsample is None else self.downsample(for_shortcut(x)))
         y = self.residual(x)
         if self.downsample is not None:
             y = y + self.downsample(x)

@@ -8,6 +8,9 @@
 #include <cstring>
 #include <type_traits>
 #include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -43,6 +46,12 @@ inline double number(BFloat16 value) {
 
 inline void store(float *to, Floats value) { std::memcpy(to, &value, sizeof value); }
 
+#ifdef __AVX512BF16__
+inline void store(BFloat16 *to, Floats value) {
+    const __m256bh half = _mm512_cvtneps_pbh((__m512)value);
+    std::memcpy(to, &half, sizeof half);
+}
+#else
 inline void store(BFloat16 *to, Floats value) {  // to the nearest, ties to even; NaN stays NaN
     const Words word = (Words)value;
     const Words rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;
@@ -50,6 +59,7 @@ inline void store(BFloat16 *to, Floats value) {  // to the nearest, ties to even
     const Halves half = __builtin_convertvector((rounded & ~nan) | ((word >> 16 | 0x40) & nan), Halves);
     std::memcpy(to, &half, sizeof half);
 }
+#endif
 
 // Where `mask` is not below zero: NaN passes, as through torch.relu.
 inline Floats unless_negative(Floats value, Floats mask) { return (Floats)((Words)value & ~(Words)(mask < 0)); }
@@ -94,10 +104,47 @@ void normalise(const T *x, const T *shortcut, T *y, const float *scale, const fl
         }
 }
 
-// The gradient after ReLU, which is also that of the shortcut; what the statistics need of it.
-template <int K, bool ADDS, bool RELU, typename T>
-void add_up_gradient(const T *gradient, const T *y, const T *x, T *masked, const float *mean, long channels, long from,
-                     long to, double *sums, double *products) {
+// A pointer that may be null, moved.
+template <typename T>
+T *moved(T *pointer, long by) { return pointer ? pointer + by : nullptr; }
+
+// How ReLU let a value through is seen in the map it gave, or computed again from its input.
+enum class Relu { NONE, SEEN, COMPUTED };
+
+// What is needed to know which values a layer let through.
+template <typename T>
+struct Passed {
+    const T *y;                  // what came out
+    const float *scale, *shift;  // x * scale + shift came before ReLU, where nothing was added
+    Passed at(long channel) const { return {moved(y, channel), scale + channel, shift + channel}; }
+};
+
+// The gradient after ReLU; `second` is another part of the gradient.
+template <int K, bool TWO, Relu RELU, typename T>
+struct Gradient {
+    const T *first, *second;
+    Passed<T> passed;
+    Floats scale[K], shift[K];
+
+    Gradient(const T *first, const T *second, const Passed<T> &passed) : first(first), second(second), passed(passed) {
+        if (RELU == Relu::COMPUTED)
+            for (int k = 0; k < K; k++)
+                scale[k] = load(passed.scale + k * LANES), shift[k] = load(passed.shift + k * LANES);
+    }
+
+    Floats at(long place, int k, Floats x) const {
+        Floats value = load(first + place);
+        if (TWO) value += load(second + place);
+        if (RELU == Relu::SEEN) value = where_positive(value, load(passed.y + place));
+        if (RELU == Relu::COMPUTED) value = where_positive(value, x * scale[k] + shift[k]);
+        return value;
+    }
+};
+
+// What the statistics need of the gradient, which is also written to `kept` if it KEEPS.
+template <int K, bool KEEPS, typename G, typename T>
+void add_up_gradient(const G &gradient, const T *x, T *kept, const float *mean, long channels, long from, long to,
+                     double *sums, double *products) {
     Floats middle[K];
     for (int k = 0; k < K; k++) middle[k] = load(mean + k * LANES);
     for (long start = from; start < to; start += ROWS) {
@@ -106,11 +153,10 @@ void add_up_gradient(const T *gradient, const T *y, const T *x, T *masked, const
         for (long row = start; row < end; row++)
             for (int k = 0; k < K; k++) {
                 const long at = row * channels + k * LANES;
-                Floats value = load(gradient + at);
-                if (RELU) value = where_positive(value, load(y + at));
-                if (ADDS) store(masked + at, value);
+                const Floats was = load(x + at), value = gradient.at(at, k, was);
+                if (KEEPS) store(kept + at, value);
                 sum[k] += value;
-                product[k] += value * (load(x + at) - middle[k]);
+                product[k] += value * (was - middle[k]);
             }
         for (int k = 0; k < K; k++)
             for (int lane = 0; lane < LANES; lane++) {
@@ -120,8 +166,8 @@ void add_up_gradient(const T *gradient, const T *y, const T *x, T *masked, const
     }
 }
 
-template <int K, bool RELU, typename T>
-void propagate(const T *gradient, const T *y, const T *x, T *to_x, const float *by_gradient, const float *by_x,
+template <int K, typename G, typename T>
+void propagate(const G &gradient, const T *x, T *to_x, const float *by_gradient, const float *by_x,
                const float *offset, long channels, long from, long to) {
     Floats a[K], b[K], c[K];
     for (int k = 0; k < K; k++)
@@ -129,9 +175,8 @@ void propagate(const T *gradient, const T *y, const T *x, T *to_x, const float *
     for (long row = from; row < to; row++)
         for (int k = 0; k < K; k++) {
             const long at = row * channels + k * LANES;
-            Floats value = load(gradient + at);
-            if (RELU) value = where_positive(value, load(y + at));
-            store(to_x + at, value * a[k] + load(x + at) * b[k] + c[k]);
+            const Floats was = load(x + at);
+            store(to_x + at, gradient.at(at, k, was) * a[k] + was * b[k] + c[k]);
         }
 }
 
@@ -176,6 +221,20 @@ struct Layer {
     double *mean, *inverse;             // of this batch, 1 / sqrt(variance + epsilon); written forward, read backward
 };
 
+// What the statistics of a batch make of a layer: x * scale + shift.
+struct Affine {
+    std::vector<float> scale, shift;
+    explicit Affine(const Layer &layer) : scale(layer.channels), shift(layer.channels) {
+        for (long c = 0; c < layer.channels; c++) {
+            scale[c] = layer.weight[c] * layer.inverse[c];
+            shift[c] = layer.bias[c] - layer.mean[c] * layer.weight[c] * layer.inverse[c];
+        }
+    }
+};
+
+template <Relu VALUE>
+using Is = std::integral_constant<Relu, VALUE>;
+
 template <typename T>
 void forward(const Layer &layer, const T *x, const T *shortcut, T *y) {
     const long channels = layer.channels;
@@ -185,7 +244,6 @@ void forward(const Layer &layer, const T *x, const T *shortcut, T *y) {
             add_up<k>(x + channel, x + channel, channels, from, to, sums.at(part, 0, channel), sums.at(part, 1, channel));
         });
     });
-    std::vector<float> scale(channels), shift(channels);
     const double count = layer.rows;
     for (long c = 0; c < channels; c++) {
         const double distance = sums.total(0, c) / count, mean = number(x[c]) + distance;
@@ -193,18 +251,17 @@ void forward(const Layer &layer, const T *x, const T *shortcut, T *y) {
         if (variance < 0) variance = 0;
         layer.mean[c] = mean;
         layer.inverse[c] = 1 / std::sqrt(variance + layer.epsilon);
-        scale[c] = layer.weight[c] * layer.inverse[c];
-        shift[c] = layer.bias[c] - mean * layer.weight[c] * layer.inverse[c];
         if (layer.running_mean) {
             const double unbiased = count > 1 ? variance * count / (count - 1) : variance;
             layer.running_mean[c] += layer.momentum * (mean - layer.running_mean[c]);
             layer.running_var[c] += layer.momentum * (unbiased - layer.running_var[c]);
         }
     }
+    const Affine affine(layer);
     in_parts(layer.rows, layer.threads, [&](int, long from, long to) {
         in_panels(channels, [&](auto k, long channel) {
-            const float *factor = scale.data() + channel, *offset = shift.data() + channel;
-            const T *in = x + channel, *added = shortcut ? shortcut + channel : nullptr;
+            const float *factor = affine.scale.data() + channel, *offset = affine.shift.data() + channel;
+            const T *in = x + channel, *added = moved(shortcut, channel);
             T *out = y + channel;
             if (shortcut) normalise<k, true, true>(in, added, out, factor, offset, channels, from, to);
             else if (layer.relu) normalise<k, false, true>(in, added, out, factor, offset, channels, from, to);
@@ -213,27 +270,62 @@ void forward(const Layer &layer, const T *x, const T *shortcut, T *y) {
     });
 }
 
-// `to_shortcut` is null where nothing was added; where something was, ReLU follows.
+// The maps of a backward pass. `second`, another part of the gradient, may be null; `y` and `to_shortcut` are null where
+// nothing was added; where something was, ReLU follows.
 template <typename T>
-void backward(const Layer &layer, const T *gradient, const T *x, const T *y, T *to_x, T *to_shortcut, float *to_weight,
-              float *to_bias) {
+struct Backward {
+    const T *gradient, *second, *x, *y;
+    T *to_x, *to_shortcut;
+};
+
+// What `backward` adds up first. Two parts of a gradient are added once and kept, where the shortcut's gradient goes or
+// else where the result will be.
+template <bool TWO, Relu RELU, bool KEEPS, typename T>
+void add_up_all(const Layer &layer, const Backward<T> &maps, T *kept, const Passed<T> &passed, const float *mean,
+                Sums &sums) {
     const long channels = layer.channels;
-    Sums sums(channels);
-    std::vector<float> mean(layer.mean, layer.mean + channels);
     in_parts(layer.rows, layer.threads, [&](int part, long from, long to) {
         in_panels(channels, [&](auto k, long channel) {
-            const T *in = gradient + channel, *out = y + channel, *was = x + channel;
-            T *masked = to_shortcut ? to_shortcut + channel : nullptr;
-            const float *middle = mean.data() + channel;
-            double *sum = sums.at(part, 0, channel), *product = sums.at(part, 1, channel);
-            if (to_shortcut)
-                add_up_gradient<k, true, true>(in, out, was, masked, middle, channels, from, to, sum, product);
-            else if (layer.relu)
-                add_up_gradient<k, false, true>(in, out, was, masked, middle, channels, from, to, sum, product);
-            else
-                add_up_gradient<k, false, false>(in, out, was, masked, middle, channels, from, to, sum, product);
+            const Gradient<k, TWO, RELU, T> gradient(maps.gradient + channel, moved(maps.second, channel),
+                                                   passed.at(channel));
+            add_up_gradient<k, KEEPS>(gradient, maps.x + channel, moved(kept, channel), mean + channel, channels, from,
+                                      to, sums.at(part, 0, channel), sums.at(part, 1, channel));
         });
     });
+}
+
+template <Relu RELU, typename T>
+void propagate_all(const Layer &layer, const T *gradient, const Backward<T> &maps, const Passed<T> &passed,
+                   const float *by_gradient, const float *by_x, const float *offset) {
+    const long channels = layer.channels;
+    in_parts(layer.rows, layer.threads, [&](int, long from, long to) {
+        in_panels(channels, [&](auto k, long channel) {
+            const Gradient<k, false, RELU, T> own(gradient + channel, nullptr, passed.at(channel));
+            propagate<k>(own, maps.x + channel, maps.to_x + channel, by_gradient + channel, by_x + channel,
+                         offset + channel, channels, from, to);
+        });
+    });
+}
+
+template <typename T>
+void backward(const Layer &layer, const Backward<T> &maps, float *to_weight, float *to_bias) {
+    const long channels = layer.channels;
+    const std::vector<float> mean(layer.mean, layer.mean + channels);
+    const Affine affine(layer);
+    const Passed<T> passed{maps.y, affine.scale.data(), affine.shift.data()};
+    Sums sums(channels);
+    T *kept = maps.to_shortcut ? maps.to_shortcut : maps.second ? maps.to_x : nullptr;
+    const auto add_up = [&](auto two, auto relu, auto keeps) {
+        add_up_all<two, relu, keeps>(layer, maps, kept, passed, mean.data(), sums);
+    };
+    const auto how = [&](auto relu, auto always) {
+        if (maps.second) add_up(std::true_type(), relu, std::true_type());
+        else add_up(std::false_type(), relu, always);
+    };
+    if (maps.to_shortcut) how(Is<Relu::SEEN>(), std::true_type());
+    else if (layer.relu) how(Is<Relu::COMPUTED>(), std::false_type());
+    else how(Is<Relu::NONE>(), std::false_type());
+
     std::vector<float> by_gradient(channels), by_x(channels), offset(channels);
     const double count = layer.rows;
     for (long c = 0; c < channels; c++) {
@@ -245,17 +337,16 @@ void backward(const Layer &layer, const T *gradient, const T *x, const T *y, T *
         by_x[c] = slope;
         offset[c] = -scale * sum / count - slope * layer.mean[c];
     }
-    // The shortcut's gradient is masked already: reading it spares the mask.
-    const T *source = to_shortcut ? to_shortcut : gradient;
-    const bool masks = layer.relu && !to_shortcut;
-    in_parts(layer.rows, layer.threads, [&](int, long from, long to) {
-        in_panels(channels, [&](auto k, long channel) {
-            const float *a = by_gradient.data() + channel, *b = by_x.data() + channel, *c = offset.data() + channel;
-            const T *in = source + channel, *out = y + channel, *was = x + channel;
-            if (masks) propagate<k, true>(in, out, was, to_x + channel, a, b, c, channels, from, to);
-            else propagate<k, false>(in, out, was, to_x + channel, a, b, c, channels, from, to);
-        });
-    });
+    const float *a = by_gradient.data(), *b = by_x.data(), *c = offset.data();
+    if (kept) propagate_all<Relu::NONE, T>(layer, kept, maps, passed, a, b, c);
+    else if (layer.relu) propagate_all<Relu::COMPUTED, T>(layer, maps.gradient, maps, passed, a, b, c);
+    else propagate_all<Relu::NONE, T>(layer, maps.gradient, maps, passed, a, b, c);
+}
+
+template <typename T>
+Backward<T> in_backward(const void *gradient, const void *second, const void *x, const void *y, void *to_x,
+                        void *to_shortcut) {
+    return {(const T *)gradient, (const T *)second, (const T *)x, (const T *)y, (T *)to_x, (T *)to_shortcut};
 }
 
 extern "C" {
@@ -268,16 +359,14 @@ void forward_float32(const Layer *layer, const void *x, const void *shortcut, vo
     forward(*layer, (const float *)x, (const float *)shortcut, (float *)y);
 }
 
-void backward_bfloat16(const Layer *layer, const void *gradient, const void *x, const void *y, void *to_x,
-                       void *to_shortcut, float *to_weight, float *to_bias) {
-    backward(*layer, (const BFloat16 *)gradient, (const BFloat16 *)x, (const BFloat16 *)y, (BFloat16 *)to_x,
-             (BFloat16 *)to_shortcut, to_weight, to_bias);
+void backward_bfloat16(const Layer *layer, const void *gradient, const void *second, const void *x, const void *y,
+                       void *to_x, void *to_shortcut, float *to_weight, float *to_bias) {
+    backward(*layer, in_backward<BFloat16>(gradient, second, x, y, to_x, to_shortcut), to_weight, to_bias);
 }
 
-void backward_float32(const Layer *layer, const void *gradient, const void *x, const void *y, void *to_x,
-                      void *to_shortcut, float *to_weight, float *to_bias) {
-    backward(*layer, (const float *)gradient, (const float *)x, (const float *)y, (float *)to_x, (float *)to_shortcut,
-             to_weight, to_bias);
+void backward_float32(const Layer *layer, const void *gradient, const void *second, const void *x, const void *y,
+                      void *to_x, void *to_shortcut, float *to_weight, float *to_bias) {
+    backward(*layer, in_backward<float>(gradient, second, x, y, to_x, to_shortcut), to_weight, to_bias);
 }
 
 }  // extern "C"

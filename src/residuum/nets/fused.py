@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from residuum.files.native import library
-from residuum.nets.layers import GroupedBatchNorm2d, NormalisesWithReLU
+from residuum.nets.layers import GroupedBatchNorm2d, NormalisesWithReLU, with_twin
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 LANES = 16  # channels that the library takes at a time
@@ -51,18 +51,18 @@ def require_library() -> ctypes.CDLL:
     loaded = library(SOURCE)
     for name in NAMES.values():
         getattr(loaded, f"forward_{name}").argtypes = [ctypes.c_void_p] * 4
-        getattr(loaded, f"backward_{name}").argtypes = [ctypes.c_void_p] * 8
+        getattr(loaded, f"backward_{name}").argtypes = [ctypes.c_void_p] * 9
         getattr(loaded, f"forward_{name}").restype = getattr(loaded, f"backward_{name}").restype = None
     return loaded
 
 
 class _Normalise(torch.autograd.Function):
-    """bn(x), relu(bn(x)) or relu(bn(x) + shortcut) of a training batch."""
+    """bn(x), relu(bn(x)) or relu(bn(x) + shortcut) of a training batch, and its twin (`with_twin`)."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, shortcut: Tensor | None, weight: Tensor, bias: Tensor, norm: _Fusing, relu: bool
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         x = x.contiguous(memory_format=torch.channels_last)
         shortcut = shortcut.contiguous(memory_format=torch.channels_last) if shortcut is not None else None
         y = torch.empty_like(x)
@@ -72,22 +72,26 @@ class _Normalise(torch.autograd.Function):
         for number, images in enumerate(groups):
             layer = _layer(x, images, weight, bias, statistics[number], norm, relu, moves=number == 0)
             run(ctypes.addressof(layer), *(_address(each, images) for each in (x, shortcut, y)))
-        ctx.save_for_backward(x, y if relu else x, weight, bias, statistics)  # without ReLU, y may be overwritten
-        ctx.norm, ctx.relu, ctx.adds, ctx.groups = norm, relu, shortcut is not None, groups
-        return y
+        ctx.save_for_backward(x, y if shortcut is not None else None, weight, bias, statistics)
+        ctx.norm, ctx.relu, ctx.groups = norm, relu, groups
+        ctx.set_materialize_grads(False)
+        return y, y.detach()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         x, y, weight, bias, statistics = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        given = [each.contiguous(memory_format=torch.channels_last) for each in gradients if each is not None]
+        if not given:
+            return None, None, None, None, None, None
+        gradient, second = given if len(given) == 2 else (given[0], None)
         to_x = torch.empty_like(x)
-        to_shortcut = torch.empty_like(x) if ctx.adds else None
+        to_shortcut = torch.empty_like(x) if y is not None else None
         parameters = torch.empty(len(ctx.groups), 2, x.shape[1])
         run = getattr(require_library(), f"backward_{NAMES[x.dtype]}")
         for number, images in enumerate(ctx.groups):
             layer = _layer(x, images, weight, bias, statistics[number], ctx.norm, ctx.relu, moves=False)
-            maps = (_address(each, images) for each in (gradient, x, y, to_x, to_shortcut))
+            maps = (_address(each, images) for each in (gradient, second, x, y, to_x, to_shortcut))
             ends = parameters[number].data_ptr()
             run(ctypes.addressof(layer), *maps, ends, ends + parameters.stride(1) * parameters.element_size())
         to_weight, to_bias = (parameters[0] if len(parameters) == 1 else parameters.sum(dim=0)).unbind()
@@ -129,9 +133,7 @@ def _address(maps: Tensor | None, images: slice) -> int | None:
     """Where these images of maps `(N, C, H, W)` in channels-last layout begin."""
     if maps is None:
         return None
-    _, channels, height, width = maps.shape
-    begin: int = maps.data_ptr() + images.start * channels * height * width * maps.element_size()
-    return begin
+    return maps.data_ptr() + (images.start and images.start * maps[0].numel() * maps.element_size())
 
 
 class _Fusing(NormalisesWithReLU):
@@ -156,17 +158,17 @@ class _Fusing(NormalisesWithReLU):
             and not torch.compiler.is_compiling()
         )
 
-    def _normalised(self, x: Tensor, shortcut: Tensor | None, *, relu: bool) -> Tensor:
+    def _normalised(self, x: Tensor, shortcut: Tensor | None, *, relu: bool) -> tuple[Tensor, Tensor]:
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         return _Normalise.apply(x, shortcut, self.weight, self.bias, self, relu)  # type: ignore[no-any-return, no-untyped-call]
 
     def relu(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
         """relu(bn(x) + shortcut) for what `takes` takes."""
-        return self._normalised(x, shortcut, relu=True)
+        return with_twin(*self._normalised(x, shortcut, relu=True))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._normalised(x, None, relu=False) if self.takes(x) else super().forward(x)
+        return self._normalised(x, None, relu=False)[0] if self.takes(x) else super().forward(x)
 
 
 class FusedBatchNorm2d(_Fusing):

@@ -57,6 +57,22 @@ class NormalisesWithReLU(nn.BatchNorm2d):
         raise NotImplementedError
 
 
+def with_twin(x: Tensor, twin: Tensor) -> Tensor:
+    """Let `for_shortcut(x)` be `twin`: the same values, whose gradient reaches the operator that gave both by itself.
+
+    That operator adds the gradients of both in a pass that it makes anyhow, which spares autograd one over all maps.
+    Whoever asks for the gradient of such an `x` gets the part that did not come through shortcuts.
+    """
+    x.__dict__["twin"] = twin
+    return x
+
+
+def for_shortcut(x: Tensor) -> Tensor:
+    """What a shortcut takes from the input of its block: `x`, or its twin."""
+    twin: Tensor = x.__dict__.get("twin", x)
+    return twin
+
+
 class WithAuxiliary(NamedTuple):
     """What a net with auxiliary heads answers in training: each head is trained as well, with a share of the loss.
 
