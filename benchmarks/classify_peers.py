@@ -4,11 +4,12 @@
     python benchmarks/classify_peers.py results/classify-peers.json --shared ../shared
 
 The 397 JPEGs of hymenoptera_data, of many sizes, by the same weights. Ours is `Classifier.predict` on the folder, and
-the whole command `residuum predict`. The usual loop opens each file with PIL, resizes its shorter side to 256, crops
-224, and gives torchvision's net batches of 32 by a DataLoader, eager fp32, with {0, 1, 2} workers and {1, 2} threads;
-its best counts. `seconds` is from the paths to the answers with everything imported and the net in memory,
-`process_seconds` the whole process. All alternate, in processes of their own; figures are medians of the rounds. Run it
-only on a machine that does nothing else. That answers agree is looked at beforehand, untimed.
+the whole command `residuum predict`, each in fp32 and in bf16; the faster counts. The usual loop opens each file with
+PIL, resizes its shorter side to 256, crops 224, and gives torchvision's net batches of 32 by a DataLoader, eager fp32,
+with {0, 1, 2} workers and {1, 2} threads; its best counts. `seconds` is from the paths to the answers with everything
+imported and the net in memory, `process_seconds` the whole process. All alternate, in processes of their own; figures
+are medians of the rounds. Run it only on a machine that does nothing else. That answers agree, in either precision, is
+looked at beforehand, untimed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ from usual_loop import (
 from residuum.files.atomic import write_file
 from residuum.run import dumps
 
-OURS, COMMAND, USUAL = "residuum", "residuum predict", "usual loop"
+OURS = {"residuum, fp32": "fp32", "residuum, bf16": "bf16"}  # name of a row: precision
+COMMANDS = {"residuum predict, fp32": "fp32", "residuum predict, bf16": "bf16"}
+USUAL = "usual loop"
 BOUND = 3.0  # times the usual loop
 BATCH = 32
 CLASSES = 1000
@@ -86,13 +89,13 @@ def unpacked(shared: Path, scratch: Path, most: int | None) -> int:
     return len(paths)
 
 
-def by_residuum(scratch: Path, answers: bool) -> tuple[float, Answers | None]:
+def by_residuum(scratch: Path, precision: str, answers: bool) -> tuple[float, Answers | None]:
     """Seconds of `Classifier.predict`, and what it says where that is asked for."""
     import residuum
 
     classifier = residuum.load(str(scratch / MODEL))
     start = time.perf_counter()
-    predictions = classifier.predict(scratch / PHOTOS, top=CLASSES if answers else 5)
+    predictions = classifier.predict(scratch / PHOTOS, top=CLASSES if answers else 5, precision=precision)
     seconds = time.perf_counter() - start
     if not answers:
         return seconds, None
@@ -134,6 +137,7 @@ def by_usual_loop(scratch: Path, workers: int) -> tuple[float, Answers]:
 def by_command(case: Case, scratch: Path) -> Measured:
     """The whole command, from the shell's point of view."""
     command = [sys.executable, "-m", "residuum", "predict", str(scratch / PHOTOS), "--model", str(scratch / MODEL)]
+    command += ["--precision", COMMANDS[case.name]]
     start = time.perf_counter()
     process = subprocess.Popen(
         [*command, "--json"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=surroundings_of(case, scratch)
@@ -149,8 +153,8 @@ def child(given: argparse.Namespace) -> None:
     """Classify the folder once, and print the seconds; or write the answers down."""
     told = json.loads(given.child)
     torch.set_num_threads(told["threads"])
-    if told["name"] == OURS:
-        seconds, answers = by_residuum(given.scratch, given.answers)
+    if precision := OURS.get(told["name"]):
+        seconds, answers = by_residuum(given.scratch, precision, given.answers)
     else:
         seconds, answers = by_usual_loop(given.scratch, told["workers"])
     if given.answers:
@@ -162,13 +166,17 @@ def answers_of(name: str, scratch: Path) -> Path:
     return scratch / f"{name}.npy"
 
 
-def agreement(scratch: Path) -> Measured:
-    """How many photos both call the same, and by how much their probabilities differ."""
-    for case in (Case(OURS, 1), Case(USUAL, 1, 0)):
+def agreement(scratch: Path) -> dict[str, Measured]:
+    """For each of ours: how many photos it and the usual loop call the same, and how far their probabilities differ."""
+    for case in (*(Case(name, 1) for name in OURS), Case(USUAL, 1, 0)):
         found = fresh(case, ["--answers"], scratch)
         if "failed" in found:
-            return {"failed": f"{case.name}: {found['failed']}"}
-    ours, usual = (np.load(answers_of(name, scratch)) for name in (OURS, USUAL))
+            raise SystemExit(f"{case.name}: {found['failed']}")
+    usual = np.load(answers_of(USUAL, scratch))
+    return {name: difference(np.load(answers_of(name, scratch)), usual) for name in OURS}
+
+
+def difference(ours: Answers, usual: Answers) -> Measured:
     return {
         "same_top1": float((ours.argmax(1) == usual.argmax(1)).mean()),
         "largest_difference_of_probabilities": float(np.abs(ours - usual).max()),
@@ -176,7 +184,7 @@ def agreement(scratch: Path) -> Measured:
 
 
 def measure(case: Case, scratch: Path) -> Measured:
-    return by_command(case, scratch) if case.name == COMMAND else fresh(case, [], scratch)
+    return by_command(case, scratch) if case.name in COMMANDS else fresh(case, [], scratch)
 
 
 def row(case: Case, runs: Sequence[Measured], num_images: int) -> Measured:
@@ -190,15 +198,17 @@ def row(case: Case, runs: Sequence[Measured], num_images: int) -> Measured:
 
 
 def ratios(rows: Sequence[Measured]) -> Measured:
-    """Ours over the best of the usual loop: without and with the start of the process, and as a whole command."""
-    inside = best_of([each for each in rows if each["name"] != COMMAND], "seconds", min)
-    whole = best_of(rows, "process_seconds", min)
+    """The faster of ours over the best of the usual loop: without and with the process's start, and as a command."""
     faster = {}
-    if OURS in inside and USUAL in inside:
-        faster["without_start"] = round(inside[USUAL]["seconds"] / inside[OURS]["seconds"], 2)
-    for key, name in (("with_start", OURS), ("command", COMMAND)):
-        if name in whole and USUAL in whole:
-            faster[key] = round(whole[USUAL]["process_seconds"] / whole[name]["process_seconds"], 2)
+    for key, figure, names in (
+        ("without_start", "seconds", OURS),
+        ("with_start", "process_seconds", OURS),
+        ("command", "process_seconds", COMMANDS),
+    ):
+        best = best_of([row for row in rows if row["name"] in (*names, USUAL)], figure, min)
+        ours = [best[name][figure] for name in names if name in best]
+        if ours and USUAL in best:
+            faster[key] = round(best[USUAL][figure] / min(ours), 2)
     return {
         "times_faster": faster,
         "bound": BOUND,
@@ -229,7 +239,7 @@ def main() -> None:
     for needed in (given.shared / WEIGHTS, given.shared / FOLDER):
         if not needed.exists():
             raise SystemExit(f"--shared: {needed} is not there. Try: the directory that holds it")
-    cases = [Case(name, threads) for name in (OURS, COMMAND) for threads in THREADS] + cases_of([USUAL])
+    cases = [Case(name, threads) for name in (*OURS, *COMMANDS) for threads in THREADS] + cases_of([USUAL])
     cases = [case for case in cases if given.only in str(case)]
     with tempfile.TemporaryDirectory() as made:
         scratch = Path(made)

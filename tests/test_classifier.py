@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from residuum import classifier as classifier_module
 from residuum.classifier import Classifier, Prediction, expand
 from residuum.classifier_directory import FORMAT
 from residuum.data.preprocess import Preprocessing
@@ -402,6 +403,53 @@ def test_a_net_left_in_training_mode_is_used_in_eval_mode(digits_classifier: Cla
     assert np.array_equal(digits_classifier.evaluate(split).confusion, expected.confusion)
     after = digits_classifier.net.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-5), ("bf16", 0.02)])
+def test_a_prepared_net_says_the_same(
+    digits_classifier: Classifier, digits_data: Dataset, precision: Any, tolerance: float
+) -> None:
+    """Of many images at once, by a prepared copy of the net, and of each alone, by the net."""
+    images = [digits_data.split("val").images.load(index) for index in range(40)]
+    found = digits_classifier.predict(images, top=10, precision=precision)
+    for image, together in zip(images, found, strict=True):
+        alone = digits_classifier.predict(image, top=10)[0]
+        expected = dict(alone.top)
+        assert all(abs(p - expected[name]) < tolerance for name, p in together.top)
+        if alone.top[0][1] - alone.top[1][1] > 2 * tolerance:
+            assert together.class_name == alone.class_name
+
+
+def test_predict_leaves_the_net_as_it_was(digits_classifier: Classifier) -> None:
+    net = digits_classifier.net
+    before = {name: (id(value), value.clone()) for name, value in net.state_dict(keep_vars=True).items()}
+    net.train()
+    for precision in ("fp32", "bf16", "auto"):
+        for count in (1, 40):
+            digits_classifier.predict([picture(seed)[:, :, 0] for seed in range(count)], precision=precision)  # type: ignore[arg-type]
+    assert all(module.training for module in net.modules())
+    for name, value in net.state_dict(keep_vars=True).items():
+        assert id(value) == before[name][0]
+        assert value.dtype == before[name][1].dtype
+        assert torch.equal(value, before[name][1])
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_an_unknown_precision_is_refused(digits_classifier: Classifier, count: int) -> None:
+    with pytest.raises(InputError, match=r"precision: 'half' is not known .* Try: "):
+        digits_classifier.predict([picture()] * count, precision="half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", [1, 64])
+def test_decoding_beside_the_net_or_before_it(
+    tmp_path: Path, digits_classifier: Classifier, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(70):
+        (tmp_path / f"{number:02}.png").write_bytes(encoded(picture(number)))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(classifier_module, "decoding_threads", lambda: 2)
+    found = digits_classifier.predict(tmp_path)
+    assert [Path(each.source).stem for each in found] == [f"{number:02}" for number in range(70)]
 
 
 def test_labels_are_matched_by_name(digits_classifier: Classifier, digits_data: Dataset) -> None:

@@ -22,6 +22,7 @@ FLOORS = {
     "report": 1,
     "calibration": 1,
     "evaluation": 2,
+    "inference": 2,
     "weights": 2,
     "insight": 2,
     "classifier_directory": 3,

@@ -101,6 +101,21 @@ def test_evaluate_and_predict_a_run(finished_run: Path, here: Path, capsys: pyte
     assert len(lines[0]["top"]) == 2
 
 
+@pytest.mark.parametrize("precision", ["bf16", "auto"])
+def test_predict_in_another_precision(
+    finished_run: Path, here: Path, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    for number in range(40):
+        Image.fromarray(np.full((8, 8), number, dtype=np.uint8)).save(here / f"{number:02}.png")
+    command = ["predict", str(here), "--model", str(finished_run), "--json", "--top", "10", "--precision"]
+    answers = []
+    for each in ("fp32", precision):
+        assert main([*command, each]) == 0
+        answers.append([dict(json.loads(line)["top"]) for line in capsys.readouterr().out.splitlines()])
+    assert len(answers[0]) == 40
+    assert all(abs(p - two[name]) < 0.02 for one, two in zip(*answers, strict=True) for name, p in one.items())
+
+
 def test_evaluate_shows_a_table(finished_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(finished_run), "--data", "digits", "--split", "val"]) == 0
     out = capsys.readouterr().out
@@ -203,6 +218,7 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
         "empty image": (["predict", "zero.png", "--model", str(run)], "zero.png: is empty"),
         "html image": (["predict", "page.jpg", "--model", str(run)], "page.jpg: is not an image"),
         "folder without images": (["predict", "empty", "--model", str(run)], "holds no image files"),
+        "unknown precision": (["predict", "ok.png", "--precision", "fp16"], "precision"),
         "no images given": (["predict", "--model", str(run)], "images: none were given"),
         "model as image": (["predict", str(run), "ok.png"], "is a model"),
         "file as model": (["predict", "ok.png", "--model", "ok.png"], "is a file"),
@@ -400,7 +416,7 @@ OPTIONS = {
     "device threads workers cache-gib plain-operators checkpoint-seconds checkpoint-steps",
     "resume": "json quiet device threads workers cache-gib plain-operators checkpoint-seconds checkpoint-steps",
     "evaluate": "data data-dir split views batch-size confusion device json",
-    "predict": "model top views device json",
+    "predict": "model top views precision device json",
     "calibrate": "data data-dir split out device json",
     "export": "to out uint8 json",
     "push": "private license",

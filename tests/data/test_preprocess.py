@@ -291,3 +291,21 @@ def test_training_evaluation_and_prediction_go_the_same_road(kind: str, normalis
     trained, _ = next(iter(batches.iterate(0, 1)))
     key = sorted(each.numpy().tobytes() for each in alone)
     assert sorted(each.numpy().tobytes() for each in trained) == key
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pixelwise", [False, True])
+def test_normalising_whole_rows_changes_no_bit(channels: int, pixelwise: bool) -> None:
+    generator = np.random.default_rng(0)
+    mean_image = generator.random((6, 5, channels), dtype=np.float32) if pixelwise else None
+    mean, std = (0.485, 0.456, 0.406)[:channels], (0.229, 0.224, 0.225)[:channels]
+    own = Preprocessing(channels=channels, resize=6, crop=(6, 5), mean=mean, std=std, mean_image=mean_image)
+    batch = torch.from_numpy(generator.integers(0, 256, (4, 6, 5, channels), dtype=np.uint8))
+    for pixels in (batch, batch[:, :, ::1][1:3], batch.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)):
+        before = pixels.clone()
+        subtracted = torch.tensor(mean) if mean_image is None else torch.from_numpy(mean_image)
+        expected = (pixels.float() / 255 - subtracted) / torch.tensor(std)
+        found = own.normalise(pixels)
+        assert torch.equal(found, expected.permute(0, 3, 1, 2))
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(pixels, before)

@@ -133,7 +133,12 @@ class Preprocessing:
 
     def normalise(self, batch: Tensor) -> Tensor:
         """`(N, H, W, C)` uint8 to `(N, C, H, W)` float32, channels last in memory."""
-        return self.normalise_with(batch, self.mean_image_tensor(batch.device, (batch.shape[1], batch.shape[2])))
+        height, width = batch.shape[1:3]
+        mean = self.mean_image_tensor(batch.device, (height, width))
+        mean = mean.flatten(1) if mean.dim() == 3 else mean.repeat(width)
+        std = torch.tensor(self.std, device=batch.device).repeat(width)
+        rows = batch.flatten(2).to(torch.float32, copy=True)  # whole rows: loops over three channels are slow
+        return rows.div_(255).sub_(mean).div_(std).view(batch.shape).permute(0, 3, 1, 2)
 
     def normalise_with(self, batch: Tensor, mean: Tensor) -> Tensor:
         """As `normalise`, with a mean that broadcasts over `(N, H, W, C)`."""
