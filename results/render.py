@@ -17,8 +17,9 @@ MARK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end --
 
 
 def percent(quantity: dict[str, Any]) -> str:
-    """`12.34 ± 0.56 %`."""
-    return f"{100 * quantity['mean']:.2f} ± {100 * quantity['std']:.2f} %"
+    """`12.34 ± 0.56 %`; without the spread for a single value."""
+    spread = "" if quantity["std"] is None else f" ± {100 * quantity['std']:.2f}"
+    return f"{100 * quantity['mean']:.2f}{spread} %"
 
 
 def finding_table(record: dict[str, Any]) -> str:
@@ -149,9 +150,43 @@ def classifying_table(record: dict[str, Any]) -> str:
     ratios = (
         f"residuum is {faster['without_start']:.2f} times as fast, with the start {faster['with_start']:.2f} times."
     )
-    answers = record["answers"]
-    agree = f"The same class for {100 * answers['same_top1']:.1f} % of {record['images']} photos."
-    return "\n".join([*lines, "", f"{ratios} {agree} Measured on {machine(record)}."])
+    agree = f"The same class for so many of {record['images']} photos: " + "; ".join(
+        f"{name} {100 * one['same_top1']:.1f} % "
+        f"(their probabilities differ by up to {one['largest_difference_of_probabilities']:.2g})"
+        for name, one in record["answers"].items()
+    )
+    return "\n".join([*lines, "", f"{ratios} {agree}. Measured on {machine(record)}."])
+
+
+def ablation_table(record: dict[str, Any]) -> str:
+    """A recipe without one ingredient at a time."""
+    lines = ["| | validation accuracy | difference | seconds |", "| --- | ---: | ---: | ---: |"]
+    for row in record["table"]:
+        difference = ""
+        if "difference" in row:
+            sure = "" if row["half_width"] is None else f" ± {100 * row['half_width']:.2f}"
+            difference = f"{100 * row['difference']:+.2f}{sure}"
+        lines.append(f"| {row['name']} | {percent(row['val_accuracy'])} | {difference} | {row['seconds']:,.0f} |")
+    seeds, images = len(record["seeds"]), f"{record['rows'][0]['images']:,}"
+    how = (
+        f"Mean ± std of {seeds} seeds on {images} training images held out, {record['epochs']:g} epochs each; "
+        "differences in points, with their 95 % confidence interval."
+    )
+    return "\n".join([*lines, "", f"{how} Measured on {machine(record)}."])
+
+
+def fast_table(record: dict[str, Any]) -> str:
+    """From command to test accuracy, seed by seed."""
+    lines = ["| seed | test accuracy | seconds, command to result | peak |", "| --- | ---: | ---: | ---: |"]
+    for row in record["rows"]:
+        peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB"
+        lines.append(f"| {row['seed']} | {100 * row['accuracy']:.2f} % | {row['seconds']:.0f} | {peak} |")
+    verdict = (
+        f"Mean ± std: {percent(record['test_accuracy'])} of {record['rows'][0]['images']:,} test images, single view, "
+        f"by the last iterate; published {100 * record['published']:.2f} %, limit "
+        f"{record['limit_seconds'] / 60:g} minutes a seed: **{record['verdict']}**."
+    )
+    return "\n".join([*lines, "", f"{verdict} Measured on {machine(record)}."])
 
 
 def chosen(row: dict[str, Any]) -> str:
@@ -176,6 +211,8 @@ TABLES = {
     "train-cifar": training_table,
     "train-hymenoptera": training_table,
     "classify-peers": classifying_table,
+    "fast-cifar": fast_table,
+    "fast-cifar-ablation": ablation_table,
 }
 
 

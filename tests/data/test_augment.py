@@ -13,6 +13,7 @@ from residuum.data.augment import (
     ColourComponents,
     CropFlip,
     ScaleCropFlip,
+    alternating_mirror,
     colour_components,
     crop_flip,
     random_words,
@@ -20,6 +21,7 @@ from residuum.data.augment import (
 )
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import ArrayImages, Pixels
+from residuum.errors import InputError
 
 QUICK = settings(deadline=None, derandomize=True, max_examples=60)
 
@@ -128,6 +130,46 @@ def test_crop_flip_draws_every_offset_equally_and_mirrors_half() -> None:
     assert np.abs(cells - count / 25).max() < 5 * np.sqrt(count / 25)
     assert abs(mirrored.mean() - 0.5) < 5 * 0.5 / np.sqrt(count)
     assert abs(np.corrcoef(mirrored, rows)[0, 1]) < 0.08
+
+
+@given(
+    seed=st.integers(0, 2**63),
+    num_images=st.integers(1, 40),
+    start=st.integers(0, 10**9),
+    cuts=st.lists(st.integers(0, 30), min_size=1, max_size=5),
+)
+@QUICK
+def test_the_alternating_mirror_turns_with_each_epoch_however_positions_are_cut(
+    seed: int, num_images: int, start: int, cuts: list[int]
+) -> None:
+    images = np.random.default_rng(0).integers(0, num_images, sum(cuts))
+    whole = alternating_mirror(seed, num_images, images, start)
+    pieces, done = [], 0
+    for count in cuts:
+        pieces.append(alternating_mirror(seed, num_images, images[done : done + count], start + done))
+        done += count
+    assert (np.concatenate(pieces) == whole).all()
+    assert set(whole.tolist()) <= {0, 1}
+    assert (alternating_mirror(seed, num_images, images, start + num_images) == 1 - whole).all()
+    assert (alternating_mirror(seed, num_images, images, start + 2 * num_images) == whole).all()
+
+
+def test_half_are_mirrored_in_the_first_epoch_by_a_coin_of_the_seed() -> None:
+    count = 20_000
+    images = np.arange(count)
+    first, second = (alternating_mirror(seed, count, images, 0).astype(int) for seed in (0, 1))
+    for coins in (first, second):
+        assert abs(coins.mean() - 0.5) < 5 * 0.5 / np.sqrt(count)
+        assert abs(np.corrcoef(coins[1:], coins[:-1])[0, 1]) < 5 / np.sqrt(count)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(count)
+    crops = random_words(0, 0, count)[:, :2] & np.uint64(1)
+    assert max(abs(np.corrcoef(first, crop)[0, 1]) for crop in crops.T) < 5 / np.sqrt(count)
+    assert (alternating_mirror(0, 2 * count, images, 0) == first).all(), "an image's coin is the same in a larger set"
+
+
+def test_a_flip_of_another_word_is_refused() -> None:
+    with pytest.raises(InputError, match="flip: must be true, false or alternating, got 'sometimes'"):
+        CropFlip(flip="sometimes")  # type: ignore[arg-type]
 
 
 def test_scale_crop_flip_is_resizing_slicing_and_mirroring() -> None:

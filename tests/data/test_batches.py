@@ -135,7 +135,9 @@ def test_a_batch_may_be_larger_than_the_set() -> None:
 @given(
     start=st.integers(0, 7),
     length=st.integers(0, 4),
-    augmentation=st.sampled_from([None, CropFlip(pad=2), CropFlip(pad=0), CropFlip(flip=False)]),
+    augmentation=st.sampled_from(
+        [None, CropFlip(pad=2), CropFlip(pad=0), CropFlip(flip=False), CropFlip(flip="alternating")]
+    ),
     batch_size=st.integers(1, 9),
     seed=st.integers(0, 1000),
 )
@@ -150,7 +152,47 @@ def test_going_on_at_any_step_gives_the_batches_of_the_uninterrupted_run(
     assert same(tail, whole[start:])
 
 
-@pytest.mark.parametrize("augmentation", [None, CropFlip(), RANDOM_SCALE], ids=["none", "crop-flip", "scale"])
+def sided(count: int) -> Split:
+    """Image i is of value i + 1 on its left, and dark on its right."""
+    array = np.zeros((count, 6, 6, 1), np.uint8)
+    array[:, :, :3] = np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None]
+    return Split("train", ArrayImages(array), np.arange(count, dtype=np.int64))
+
+
+def mirrored(batches: TrainingBatches, epochs: int) -> dict[int, list[bool]]:
+    """For each image whether it came mirrored, epoch by epoch; batches go over the ends of epochs."""
+    count = len(batches.split)
+    seen: dict[int, list[bool]] = {index: [] for index in range(count)}
+    for images, labels in batches.iterate(0, -(-epochs * count // batches.batch_size)):
+        for image, label in zip(images[:, 0], labels.tolist(), strict=True):
+            assert (float(image[0, 0]) > 0) != (float(image[0, -1]) > 0)
+            seen[label].append(float(image[0, -1]) > 0)
+    return {label: coins[:epochs] for label, coins in seen.items()}
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 11, 30])
+def test_two_epochs_show_each_image_once_as_it_is_and_once_mirrored(batch_size: int) -> None:
+    alternating = CropFlip(pad=0, flip="alternating")
+    seen = mirrored(batches_of(sided(11), alternating, batch_size=batch_size, seed=5), 4)
+    assert seen == mirrored(batches_of(sided(11), alternating, batch_size=7, seed=5), 4)
+    assert all(coins in ([True, False] * 2, [False, True] * 2) for coins in seen.values())
+    assert 0 < sum(coins[0] for coins in seen.values()) < 11
+    by_chance = mirrored(batches_of(sided(11), CropFlip(pad=0), batch_size=batch_size, seed=5), 4)
+    assert not all(coins[0] != coins[1] for coins in by_chance.values())
+
+
+def test_crops_are_the_same_with_either_mirror() -> None:
+    """The alternating mirror changes nothing else: the rows that a crop shows are the same."""
+    one, two = ([*batches_of(numbered(9), CropFlip(flip=flip)).iterate(0, 5)] for flip in (False, "alternating"))
+    rows = [[(image[0].sum(1) > 0).tolist() for images, _ in each for image in images] for each in (one, two)]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [None, CropFlip(), CropFlip(flip="alternating"), RANDOM_SCALE],
+    ids=["none", "crop-flip", "alternating", "scale"],
+)
 def test_a_folder_goes_on_at_any_step_with_any_number_of_workers(
     augmentation: Augmentation | None, image_folder: Path
 ) -> None:

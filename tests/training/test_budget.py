@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ import pytest
 from residuum.cli import main
 from residuum.data.source import Dataset
 from residuum.errors import InputError
-from residuum.training import budget
+from residuum.training import budget, recipes
 from residuum.training.budget import mean_area, within
 from residuum.training.recipe import Execution
-from residuum.training.recipes import recipe
+from residuum.training.recipes import Preset, recipe
 
 RECIPE = recipe("digits").changed({"batch_size": 100, "holdout": 0.5})
 
@@ -32,6 +33,27 @@ def test_epochs_fill_the_minutes(digits_data: Dataset, monkeypatch: pytest.Monke
         within(-1, "resnet8_narrow", digits_data, RECIPE, Execution())
 
 
+def test_a_short_training_has_its_presets(digits_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the steps on images of half the side: as many epochs as cost so much."""
+    monkeypatch.setattr(budget, "seconds_of_a_step", lambda *_: 0.5)
+    growing = (Preset(below=14, growing=((0.5, 0.5),)),)
+    monkeypatch.setitem(recipes.PRESETS, "fast_cifar", growing)
+    fast = recipe("fast_cifar").changed({"batch_size": 100, "image_size": 8})
+    in_a_minute = 60 * budget.SHARE / 0.5 * 100 / len(digits_data.train)
+    minutes = 13 / in_a_minute
+    short = within(minutes, "resnet8_narrow", digits_data, fast, Execution())
+    assert short.growing == ((0.5, 4),)
+    assert short.epochs == pytest.approx(13 / 0.625, abs=0.1)
+    long = within(minutes * 1.1, "resnet8_narrow", digits_data, fast, Execution())
+    assert (long.growing, long.epochs) == ((), pytest.approx(14.3, abs=0.1))
+    whole = within(minutes, "vgg11_bn", digits_data, fast, Execution())
+    assert whole.growing == ()
+    photographs = replace(digits_data, image_size=None)
+    sides = [within(minutes, net, photographs, recipe("fast_cifar").changed({"batch_size": 100}), Execution()).growing
+             for net in ("resnet20", "resnet18", "resnet18:imagenet", "a/run")]  # fmt: skip
+    assert sides == [((0.5, 16),), *[((0.5, 112),)] * 3]
+
+
 def test_smaller_images_cost_less() -> None:
     growing = RECIPE.changed({"growing": ((0.25, 16), (0.75, 24))})
     assert mean_area(growing, 32) == pytest.approx(0.25 * 0.25 + 0.5 * 0.5625 + 0.25)
@@ -45,3 +67,15 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert f"0.02 minutes are {epochs:g} epochs here" in capsys.readouterr().err
     assert main(["train", "resnet8_narrow", "--data", "digits", "--minutes", "1", "--epochs", "2"]) == 2
     assert "--epochs and --minutes exclude each other" in capsys.readouterr().err
+
+
+def test_the_command_says_that_images_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(budget, "seconds_of_a_step", lambda *_: 0.2)
+    monkeypatch.setitem(recipes.PRESETS, "fast_cifar", (Preset(below=14, growing=((0.5, 0.5),)),))
+    asked = ["train", "resnet8_narrow", "--data", "digits", "--recipe", "fast_cifar", "--minutes", "0.02"]
+    assert main([*asked, "--out", "run"]) == 0
+    assert "epochs here, images smaller at first (4 pixels)" in capsys.readouterr().err
+    assert json.loads(Path("run/run.json").read_text())["recipe"]["growing"] == [[0.5, 4]]

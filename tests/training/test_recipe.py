@@ -6,14 +6,28 @@ import json
 import re
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
 
 from residuum.data.augment import CropFlip, ScaleCropFlip
+from residuum.data.source import ArrayImages, Split
 from residuum.errors import InputError
 from residuum.nets.catalog import CATALOG
-from residuum.training.recipe import Execution, Recipe
-from residuum.training.recipes import ENLARGED, RECIPES, default_recipe, folder, paper_cifar, paper_imagenet, recipe
+from residuum.training.recipe import Execution, Orthogonal, Recipe
+from residuum.training.recipes import (
+    ENLARGED,
+    PRESETS,
+    RECIPES,
+    UNNORMALISED_NETS,
+    default_recipe,
+    fast_cifar_recipe,
+    folder,
+    paper_cifar,
+    paper_imagenet,
+    preset,
+    recipe,
+)
 from residuum.training.schedules import OneCycle, Plateau, StepDecay
 
 
@@ -52,6 +66,69 @@ def test_digits_is_thirty_epochs_of_one_cycle() -> None:
     assert (got.epochs, got.batch_size, got.learning_rate, got.momentum) == (30, 128, 0.1, 0.9)
     assert got.schedule == OneCycle()
     assert got.num_steps(1297) == 304
+
+
+def test_fast_cifar_is_muon_one_cycle_smoothing_and_alternating_mirrors() -> None:
+    got = recipe("fast_cifar", "resnet20")
+    assert (got.batch_size, got.learning_rate, got.momentum, got.nesterov, got.weight_decay) == (
+        256,
+        0.2,
+        0.9,
+        True,
+        5e-4,
+    )
+    assert got.orthogonal == Orthogonal(rate=0.02, momentum=0.9)
+    assert got.schedule == OneCycle(rise=0.1)
+    assert got.augmentation == CropFlip(pad=4, flip="alternating")
+    assert (got.label_smoothing, got.precision, got.image_size, got.holdout) == (0.1, "auto", None, 0.0)
+
+
+@pytest.mark.parametrize("name", sorted(UNNORMALISED_NETS))
+def test_fast_cifar_is_refused_for_nets_without_batch_normalisation(name: str, digits_data) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=f"and {name} has none. Try: --recipe cifar"):
+        recipe("fast_cifar", name)
+    with pytest.raises(InputError, match=f"and {name} has none"):
+        fast_cifar_recipe(digits_data, name, 32)
+
+
+def test_fast_cifar_fits_other_images(digits_data) -> None:  # type: ignore[no-untyped-def]
+    """Greys may be digits, which mirrored are others; small images are not padded by their half."""
+    images = ArrayImages(np.zeros((len(digits_data.train), 32, 32, 3), np.uint8))
+    colour = replace(digits_data, train=Split("train", images, digits_data.train.labels), image_size=(32, 32))
+    assert fast_cifar_recipe(colour, "resnet20", 32) == recipe("fast_cifar", "resnet20")
+    small = fast_cifar_recipe(digits_data, "resnet20", 32)
+    assert (small.augmentation, small.image_size) == (CropFlip(pad=1, flip=False), 8)
+    assert fast_cifar_recipe(digits_data, "vgg11_bn", 224).image_size == 32
+    photographs = replace(colour, image_size=None)
+    assert fast_cifar_recipe(photographs, "resnet18", 224).augmentation == CropFlip(pad=28, flip="alternating")
+
+
+def test_presets_make_images_smaller_at_first_where_time_is_short() -> None:
+    fast = recipe("fast_cifar", "resnet20")
+    for each in PRESETS["fast_cifar"]:
+        short = preset(fast, "resnet20", 32, each.below - 0.1)
+        assert [until for until, _ in short.growing] == [until for until, _ in each.growing]
+        assert all(0 < side < 32 for _, side in short.growing)
+        half = preset(fast, "resnet20", 64, each.below - 0.1)
+        assert all(
+            abs(side / 64 - share) < 0.01 for (_, side), (_, share) in zip(half.growing, each.growing, strict=True)
+        )
+    longest = max((each.below for each in PRESETS["fast_cifar"]), default=0)
+    assert preset(fast, "resnet20", 32, longest) == fast
+    assert preset(fast, "vgg11_bn", 32, 1) == fast, "a net that needs the whole image"
+    assert preset(recipe("cifar"), "resnet20", 32, 1) == recipe("cifar")
+
+
+def test_recipes_stored_before_there_was_an_alternating_mirror_mean_what_they_meant() -> None:
+    stored = json.loads(json.dumps(recipe("cifar").to_json()))
+    assert stored["augmentation"] == {"kind": "crop-flip", "pad": 4, "flip": True}
+    assert Recipe.from_json(stored) == recipe("cifar")
+    for flip in (True, False, "alternating"):
+        changed = recipe("cifar").changed({"augmentation": {"kind": "crop-flip", "flip": flip}})
+        assert isinstance(changed.augmentation, CropFlip)
+        assert changed.augmentation.flip is flip or changed.augmentation.flip == flip == "alternating"
+    with pytest.raises(InputError, match="flip"):
+        recipe("cifar").changed({"augmentation": {"kind": "crop-flip", "flip": "sometimes"}})
 
 
 @pytest.mark.parametrize("name", CATALOG)

@@ -36,6 +36,15 @@ def test_one_cycle_rises_linearly_and_falls_as_a_cosine(step: int, expected: flo
     assert rate(0.1, OneCycle(), None, ScheduleState(), step, 100) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [(0, 0.008), (5, 0.104), (10, 0.2), (55, 0.1), (100, 0.0)],
+)
+def test_one_cycle_may_rise_sooner(step: int, expected: float) -> None:
+    """As in `fast_cifar`: over a tenth of the steps; half-way through the fall it is at half the peak."""
+    assert rate(0.2, OneCycle(rise=0.1), None, ScheduleState(), step, 100) == pytest.approx(expected)
+
+
 def test_warm_up_ends_when_the_error_of_a_window_is_below_the_bound_and_returns_to_the_full_rate() -> None:
     warm_up, schedule = WarmUp(factor=0.1, until_error=0.8, window=3), StepDecay(milestones=(100,))
     state = ScheduleState()

@@ -32,7 +32,8 @@ class Train:
     data_dir: Path | None = None
     """Where the files of a named data set lie; downloaded otherwise."""
     recipe: str | None = None
-    """paper_cifar, cifar, paper_imagenet, digits, folder or finetune; the one that suits net and data by default."""
+    """paper_cifar, cifar, fast_cifar, paper_imagenet, digits, folder or finetune; the one that suits net and data by
+    default."""
     out: Path | None = None
     """Directory of the Run; runs/<net>-<data>-<recipe>-seed<seed> by default."""
     seed: int = 0
@@ -134,7 +135,9 @@ class Train:
                 observer=progress,
             )
             fitting = within(minutes, self.net, asked.dataset, asked.recipe, given["execution"])
-            progress.message(f"{minutes:g} minutes are {fitting.epochs:g} epochs here")
+            sides = ", ".join(str(side) for _, side in fitting.growing)
+            smaller = f", images smaller at first ({sides} pixels)" if sides else ""
+            progress.message(f"{minutes:g} minutes are {fitting.epochs:g} epochs here{smaller}")
         return fitting
 
     def _several(self, seeds: int, given: dict[str, Any]) -> int:

@@ -1,4 +1,5 @@
-"""What is done to training images only. Every draw is a pure function of (seed, position in the sample order).
+"""What is done to training images only. Every draw is a pure function of (seed, position in the sample order), or, for
+the alternating mirror, of (seed, image, epoch).
 
 `CropFlip` works on a whole batch of one size: pad, random crop, random mirror image (He et al. 2015, section 4.2).
 `ScaleCropFlip` works on one image of any size: random scale, random crop, mirror image (section 3.4), and shifts
@@ -8,6 +9,7 @@ colours along the principal components of the training set (Krizhevsky et al. 20
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -22,22 +24,28 @@ from residuum.errors import InputError
 
 PCA_IMAGES = 500
 PCA_STD = 0.1
+MIRROR_KEY = 2**64 - 1  # beside the seed, of the first mirrors; other draws have 0 or the number of an epoch there
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropFlip:
     """Pad each side by `pad` zeros, crop at random to the old size, mirror half of all.
 
-    The zeros come after the mean is subtracted, as in He et al. 2015, section 4.2.
+    The zeros come after the mean is subtracted, as in He et al. 2015, section 4.2. With `flip="alternating"` chance
+    decides for each image in the first epoch, and from then on it is mirrored in every other epoch: two epochs show
+    both forms of each image, where chance shows half of them one form twice (Jordan 2024, "94% on CIFAR-10 in 3.29
+    Seconds on a Single GPU", section 3.6).
     """
 
     kind: Literal["crop-flip"] = "crop-flip"
     pad: int = 4
-    flip: bool = True
+    flip: bool | Literal["alternating"] = True
 
     def __post_init__(self) -> None:
         if self.pad < 0:
             raise InputError(f"pad: must be at least 0, got {self.pad}. Try: 4")
+        if self.flip not in (True, False, "alternating"):
+            raise InputError(f"flip: must be true, false or alternating, got {self.flip!r}. Try: true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +83,33 @@ def random_words(seed: int, start: int, count: int) -> NDArray[np.uint64]:
     return words
 
 
+def alternating_mirror(seed: int, num_images: int, images: NDArray[np.int64], start: int) -> NDArray[np.uint64]:
+    """Whether the images at positions `start` and on are mirrored in an alternating way: 1 or 0 for each, `(count,)`.
+
+    Args:
+        seed: of the coin that each image gets for the first epoch.
+        num_images: of the set, so that an epoch has so many positions.
+        images: their indices, `(count,)`.
+        start: position of the first.
+    """
+    epochs = np.arange(start, start + len(images), dtype=np.uint64) // np.uint64(num_images)
+    mirrored: NDArray[np.uint64] = (_first_mirrors(seed, num_images)[images] + epochs) & np.uint64(1)
+    return mirrored
+
+
+@lru_cache(maxsize=4)
+def _first_mirrors(seed: int, num_images: int) -> NDArray[np.uint64]:
+    """A coin for each image, the same in a larger set."""
+    coins: NDArray[np.uint64] = np.random.Philox(key=np.array([seed, MIRROR_KEY], np.uint64)).random_raw(num_images)
+    return coins & np.uint64(1)
+
+
 def crop_flip(batch: Tensor, words: NDArray[np.uint64], augmentation: CropFlip, preprocessing: Preprocessing) -> Tensor:
     """Normalise and augment a batch at once: `(N, H, W, C)` uint8 to `(N, C, H, W)` float32.
 
-    Each output pixel is gathered from where it comes from; pixels from outside the image become zeros after
-    normalisation, so that no padded copy is made.
+    Of an image's four `words` two draw the crop, and the last bit of the third says whether it is mirrored. Each output
+    pixel is gathered from where it comes from; pixels from outside the image become zeros after normalisation, so that
+    no padded copy is made.
     """
     count, height, width, _ = batch.shape
     pad, device = augmentation.pad, batch.device

@@ -2,8 +2,8 @@
 
 Training takes its images from one endless sequence: the permutation of epoch 0, then of epoch 1, and so on. Batch k
 is the positions k B to (k + 1) B of it, so batches are always full, and order and augmentation of each position are a
-pure function of (seed, position): a resumed run continues with the batch it would have seen. Evaluation takes each
-image once.
+pure function of (seed, position), whatever B is: a resumed run continues with the batch it would have seen. Evaluation
+takes each image once.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from residuum.data.augment import (
     Augmentation,
     CropFlip,
     ScaleCropFlip,
+    alternating_mirror,
     colour_components,
     crop_flip,
     random_words,
@@ -127,7 +128,10 @@ class TrainingBatches:
     def _positions(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         start = step * self.batch_size
         order = sample_order(len(self.split), self.seed, start, self.batch_size)
-        return order, random_words(self.seed, start, self.batch_size)
+        words = random_words(self.seed, start, self.batch_size)
+        if isinstance(self.augmentation, CropFlip) and self.augmentation.flip == "alternating":
+            words[:, 2] = alternating_mirror(self.seed, len(self.split), order, start)
+        return order, words
 
     def _labels(self, order: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.split.labels[order]).to(self.device, non_blocking=True)

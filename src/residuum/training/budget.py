@@ -10,8 +10,11 @@ from statistics import median
 
 from residuum.data.source import Dataset
 from residuum.errors import InputError
+from residuum.nets import catalog
 from residuum.training.observer import Silent
+from residuum.training.prepare import OWN_NET_SIZE, net_size
 from residuum.training.recipe import Execution, Recipe
+from residuum.training.recipes import preset
 from residuum.training.start import train
 
 WARM_UP, TIMED = 4, 12  # steps
@@ -29,7 +32,7 @@ class _Watch(Silent):
 
 
 def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, execution: Execution) -> Recipe:
-    """The recipe with as many epochs as fit, to a tenth.
+    """The recipe with as many epochs as fit, to a tenth; a short one as its presets have it (`recipes.PRESETS`).
 
     Raises:
         InputError: `minutes` is not above 0, or too few for a tenth of an epoch.
@@ -37,12 +40,18 @@ def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, ex
     if not 0 < minutes < float("inf"):
         raise InputError(f"minutes: must be above 0, got {minutes:g}. Try: --minutes 10")
     step = seconds_of_a_step(net, dataset, recipe, execution)
-    side = recipe.image_size or min(dataset.image_size or (0,))
-    steps = SHARE * 60 * minutes / (step * mean_area(recipe, side))
+    name = str(net).partition(":")[0]
+    known = name if name in catalog.CATALOG else ""
+    side = recipe.image_size or min(dataset.image_size or (net_size(known) if known else OWN_NET_SIZE,))
     images = len(dataset.train) * (1 - recipe.holdout if dataset.val is None else 1)
-    epochs = int(10 * steps * recipe.batch_size / images) / 10
+
+    def epochs_of(one: Recipe) -> float:
+        return SHARE * 60 * minutes / (step * mean_area(one, side)) * one.batch_size / images
+
+    recipe = preset(recipe, known, side, epochs_of(recipe))
+    epochs = int(10 * epochs_of(recipe)) / 10
     if not epochs:
-        an_epoch = step * mean_area(recipe, side) * images / recipe.batch_size / 60
+        an_epoch = minutes / epochs_of(recipe)
         raise InputError(f"minutes: {minutes:g} are too few, an epoch takes {an_epoch:.2g} here. Try: --epochs 1")
     return recipe.changed({"epochs": epochs})
 

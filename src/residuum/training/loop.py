@@ -32,7 +32,7 @@ from residuum.training.machine import fusing, tuned
 from residuum.training.muon import Muon
 from residuum.training.observer import Observer
 from residuum.training.parts import parameter_groups, without_gradients
-from residuum.training.prepare import Prepared, own_random_state
+from residuum.training.prepare import Prepared, grown, own_random_state
 from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
 from residuum.training.signals import StopRequest
@@ -92,6 +92,7 @@ class Loop:
         self.net, self.dataset, self.preprocessing = prepared.net, prepared.dataset, prepared.preprocessing
         self.recipe, self.seed, self.device = prepared.recipe, prepared.seed, prepared.device
         self.title = f"{prepared.net_name} on {self.dataset.name}, recipe {self.recipe.name}, seed {self.seed}"
+        self.parameters = list(self.net.parameters())
         self.steps = self.recipe.num_steps(len(self.dataset.train))
         self.progress = Progress()
         groups = parameter_groups(
@@ -103,7 +104,7 @@ class Loop:
             momentum=self.recipe.momentum,
             nesterov=self.recipe.nesterov,
             weight_decay=self.recipe.weight_decay,
-            fused=all(map(_dense, self.net.parameters())),
+            fused=all(map(_dense, self.parameters)),
         )
         self.forward = compiled(self.net, observer) if self.recipe.compile else self.net
         fuses = execution.fuse and self.forward is self.net
@@ -199,7 +200,7 @@ class Loop:
         with self._autocast():
             logits, loss = loss_of(self.forward(self._grown(images)), labels, recipe.label_smoothing)
         torch.autograd.backward(loss)
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         self.tally.add(loss.detach(), logits.detach(), labels, gradients)
         if self.device.type == "cpu" or not self.optimizer.defaults["fused"]:
             self._require_finite()
@@ -216,8 +217,7 @@ class Loop:
         side = next((side for until, side in self.recipe.growing if share < until), None)
         if side is None:
             return images
-        factor = side / min(images.shape[2:])
-        size = [max(1, round(each * factor)) for each in images.shape[2:]]
+        size = grown((images.shape[2], images.shape[3]), side)
         smaller = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
         return smaller.contiguous(memory_format=torch.channels_last)
 

@@ -13,6 +13,8 @@ from residuum.errors import InputError
 from residuum.nets import catalog
 from residuum.training.recipe import Orthogonal, Recipe
 
+# Layers after which the norm of the weights before them no longer matters.
+NORMALISATIONS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm)
 KERNEL_DIMENSIONS = 4  # of a convolution weight: out, in, height, width
 
 
@@ -55,8 +57,14 @@ def parameter_groups(
     Convolution weights are in groups of their own, marked `orthogonal`, where the recipe moves them so.
 
     Raises:
-        InputError: the recipe sets the last layer apart, and there is none that can be trained.
+        InputError: the recipe sets the last layer apart, and there is none that can be trained; or it keeps the norm of
+            convolution weights, and the net has no normalisation that makes good for it.
     """
+    if recipe.orthogonal is not None and not any(isinstance(each, NORMALISATIONS) for each in net.modules()):
+        raise InputError(
+            f"orthogonal: keeps the norm of convolution weights, which takes normalisation after them, and {net_name} "
+            "has none. Try: --recipe cifar"
+        )
     groups = _groups_of_parts(net, net_name, recipe, num_classes, in_channels)
     return groups if recipe.orthogonal is None else [*_divided(groups, recipe.orthogonal, recipe.learning_rate)]
 

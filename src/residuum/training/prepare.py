@@ -180,12 +180,19 @@ def prepare_net(
         zero_init_residual(module)
     if recipe.bn_group is not None:
         set_bn_group(module, recipe.bn_group)
-    _try_out(module, dataset, preprocessing)
+    for side in (min(preprocessing.crop), *(side for _, side in recipe.growing)):
+        _try_out(module, dataset, grown(preprocessing.crop, side))
     return module
 
 
-def _try_out(net: nn.Module, dataset: Dataset, preprocessing: Preprocessing) -> None:
-    shape = (1, dataset.channels, *preprocessing.crop)
+def grown(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Height and width of images whose shorter side is brought to `side` pixels."""
+    height, width = (max(1, round(each * side / min(size))) for each in size)
+    return height, width
+
+
+def _try_out(net: nn.Module, dataset: Dataset, size: tuple[int, int]) -> None:
+    shape = (1, dataset.channels, *size)
     parameter = next(net.parameters(), None)
     if parameter is None:
         raise InputError("net: has no parameters, so there is nothing to train")

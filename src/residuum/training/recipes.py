@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from residuum.data.augment import CropFlip, ScaleCropFlip
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Dataset
-from residuum.errors import unknown
-from residuum.training.recipe import Recipe
+from residuum.errors import InputError, unknown
+from residuum.training.recipe import Orthogonal, Recipe
 from residuum.training.schedules import OneCycle, Plateau, StepDecay, WarmUp
 
 # CIFAR nets that start at a lower rate. He et al. 2015 say so of ResNet-110 alone, and of 1202 that it is trained
@@ -38,6 +38,29 @@ ENLARGED: dict[str, int] = {
 
 
 SMALLEST_PHOTOGRAPH = 64  # pixels; below it random scales would blur more than they vary
+CIFAR_SIDE = 32  # pixels
+
+# Smaller images at first: until this share of the steps, this share of the full side.
+Growing = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What else a recipe changes where the time is short (`--minutes`).
+
+    Attributes:
+        below: for trainings of fewer epochs than these at the full size of the images.
+        growing: smaller images at first.
+    """
+
+    below: float
+    growing: Growing
+
+
+# The first that fits counts.
+PRESETS: dict[str, tuple[Preset, ...]] = {
+    "fast_cifar": (Preset(below=14, growing=((0.35, 0.625), (0.65, 0.8125))),),
+}
 
 
 def paper_cifar(
@@ -89,6 +112,45 @@ def cifar(*, learning_rate: float = 0.2, image_size: int | None = None) -> Recip
         schedule=OneCycle(),
         augmentation=CropFlip(pad=4),
         image_size=image_size,
+        precision="auto",
+    )
+
+
+def fast_cifar(*, image_size: int | None = None, flips: bool = True) -> Recipe:
+    """CIFAR-10 in minutes: 16 epochs of batch 256, bf16 where that is faster; for nets with batch normalisation.
+
+    What makes it fast, each part measured in `results/fast-cifar-ablation.json`:
+
+    - Convolution weights move by orthogonalised momentum, Muon (Jordan et al. 2024, "Muon: An optimizer for hidden
+      layers in neural networks", kellerjordan.github.io/posts/muon); all others by SGD with Nesterov momentum 0.9 and
+      weight decay 5e-4.
+    - One cycle: both rates rise over the first tenth of the steps, then fall as a cosine (Smith 2018, "A disciplined
+      approach to neural network hyper-parameters").
+    - Labels are smoothed by 0.1 (Szegedy et al. 2016, "Rethinking the Inception architecture", section 7).
+    - Each image is mirrored in every other epoch (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+      section 3.6), after a crop of the padded image as in `paper_cifar`.
+    - Where `--minutes` leave few epochs, images are smaller at first: progressive resizing, as in fast.ai's entries to
+      DAWNBench (Howard 2018, "Training ImageNet in 3 hours for 25 minutes") and in EfficientNetV2 (Tan & Le 2021,
+      "EfficientNetV2: Smaller models and faster training", section 4).
+    - Convolutions are computed in bf16 with weights in fp32 (Kalamkar et al. 2019, "A study of BFLOAT16 for deep
+      learning training").
+
+    Images of another size are padded in proportion. Without `flips` they are not mirrored.
+    """
+    pad = max(1, (image_size or CIFAR_SIDE) // 8)
+    return Recipe(
+        name="fast_cifar",
+        epochs=16,
+        batch_size=256,
+        learning_rate=0.2,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        orthogonal=Orthogonal(rate=0.02, momentum=0.9),
+        schedule=OneCycle(rise=0.1),
+        augmentation=CropFlip(pad=pad, flip="alternating" if flips else False),
+        image_size=image_size,
+        label_smoothing=0.1,
         precision="auto",
     )
 
@@ -175,6 +237,7 @@ def finetune(*, learning_rate: float = 0.005, image_size: int | None = 224, flip
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "paper_cifar": paper_cifar,
     "cifar": cifar,
+    "fast_cifar": fast_cifar,
     "paper_imagenet": paper_imagenet,
     "digits": digits,
     "folder": folder,
@@ -186,10 +249,11 @@ def recipe(name: str, net_name: str = "") -> Recipe:
     """The recipe of that name, as it is for a net.
 
     `paper_cifar` warms up the nets that the papers warm up. Nets without batch normalisation get a tenth of the rate;
-    `paper_cifar`, `cifar` and `digits` enlarge the images for nets that need it.
+    `fast_cifar` is not for them. `paper_cifar`, `cifar`, `fast_cifar` and `digits` enlarge the images for nets that
+    need it.
 
     Raises:
-        InputError: there is none; the message names the nearest.
+        InputError: there is none, and the message names the nearest; or it is not for this net.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
@@ -199,6 +263,9 @@ def recipe(name: str, net_name: str = "") -> Recipe:
         )
     if name == "cifar":
         return cifar(learning_rate=_rate(0.2, net_name), image_size=ENLARGED.get(net_name))
+    if name == "fast_cifar":
+        _require_normalised(name, net_name)
+        return fast_cifar(image_size=ENLARGED.get(net_name))
     if name == "digits":
         return digits(learning_rate=_rate(0.1, net_name), image_size=ENLARGED.get(net_name))
     if name == "folder":
@@ -210,6 +277,14 @@ def recipe(name: str, net_name: str = "") -> Recipe:
 
 def _rate(normalised: float, net_name: str) -> float:
     return normalised / 10 if net_name in UNNORMALISED_NETS else normalised
+
+
+def _require_normalised(name: str, net_name: str) -> None:
+    if net_name in UNNORMALISED_NETS:
+        raise InputError(
+            f"recipe: {name} lets no weight of a convolution grow or shrink, which takes batch normalisation after it, "
+            f"and {net_name} has none. Try: --recipe cifar"
+        )
 
 
 def default_recipe(dataset: Dataset, net_name: str, net_size: int) -> Recipe:
@@ -226,3 +301,24 @@ def finetune_recipe(preprocessing: Preprocessing, net_name: str) -> Recipe:
         learning_rate=_rate(0.005, net_name), image_size=min(height, width), flips=preprocessing.channels == 3
     )
     return fitting if height == width else replace(fitting, image_size=None)
+
+
+def fast_cifar_recipe(dataset: Dataset, net_name: str, net_size: int) -> Recipe:
+    """The recipe `fast_cifar` for other images than CIFAR's: at their own size, greys not mirrored.
+
+    Raises:
+        InputError: it is not for this net.
+    """
+    _require_normalised("fast_cifar", net_name)
+    own = min(dataset.image_size) if dataset.image_size else net_size
+    side = ENLARGED.get(net_name, own) if dataset.image_size else net_size
+    return fast_cifar(image_size=None if side == own == CIFAR_SIDE else side, flips=dataset.channels == 3)
+
+
+def preset(recipe: Recipe, net_name: str, side: int, epochs: float) -> Recipe:
+    """The recipe as it is for so many epochs of images of `side` pixels; nets that need the whole image keep it."""
+    for each in PRESETS.get(recipe.name, ()):
+        if epochs < each.below and net_name not in ENLARGED:
+            sizes = ((until, max(1, round(share * side))) for until, share in each.growing)
+            return replace(recipe, growing=tuple(sizes))
+    return recipe

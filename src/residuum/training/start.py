@@ -25,7 +25,7 @@ from residuum.training.observer import Observer, Silent
 from residuum.training.precision import resolved
 from residuum.training.prepare import Prepared, choose_device, net_name, net_size, prepare, with_cache
 from residuum.training.recipe import Execution, Recipe
-from residuum.training.recipes import default_recipe, finetune_recipe
+from residuum.training.recipes import default_recipe, fast_cifar_recipe, finetune_recipe
 from residuum.training.recipes import recipe as named_recipe
 from residuum.training.schedules import Plateau
 from residuum.training.transfer import Origin, find_origin, own_preprocessing, require_channels, take_weights
@@ -140,9 +140,12 @@ def look_up(
     origin = find_origin(net, observer)
     named = origin.net_name if origin else net
     assert isinstance(named, str | nn.Module)
+    fast = recipe == "fast_cifar"
     recipe = _known_recipe(recipe, net_name(named), origin)
     channels = origin.classifier.preprocessing.channels if origin else 3
     dataset = data if isinstance(data, Dataset) else open_data(data, data_dir, observer, channels=channels)
+    if fast:
+        recipe = fast_cifar_recipe(dataset, net_name(named), net_size(named))
     recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
     recipe = resolved(_fitting(recipe.changed(changes or {}), net, origin), device)
     return Asked(named, origin, dataset, recipe)
