@@ -133,7 +133,8 @@ def _address(maps: Tensor | None, images: slice) -> int | None:
     """Where these images of maps `(N, C, H, W)` in channels-last layout begin."""
     if maps is None:
         return None
-    return maps.data_ptr() + (images.start and images.start * maps[0].numel() * maps.element_size())
+    begin: int = maps.data_ptr()
+    return begin + images.start * maps[0].numel() * maps.element_size() if images.start else begin
 
 
 class _Fusing(NormalisesWithReLU):

@@ -32,6 +32,7 @@ from residuum.training.machine import fusing, tuned
 from residuum.training.muon import Muon
 from residuum.training.observer import Observer
 from residuum.training.parts import parameter_groups, without_gradients
+from residuum.training.precision import without_stray_gradients
 from residuum.training.prepare import Prepared, grown, own_random_state
 from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
@@ -164,6 +165,8 @@ class Loop:
             for context in (self.stop, own_random_state(), repeatable(self.device), without_gradients(self._frozen())):
                 stack.enter_context(context)
             stack.enter_context(tuned(self.net, self.device, fuse=self.fused is not None))
+            if self.device.type == "cpu" and recipe.precision == "bf16":
+                stack.enter_context(without_stray_gradients(self.net))
             try:
                 if self._epoch_is_due():
                     self._end_epoch()

@@ -1,14 +1,17 @@
-"""Which numbers a training computes with where its recipe leaves that to the machine."""
+"""Which numbers a training computes with where its recipe leaves that to the machine, and that bf16 is right there."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from statistics import median
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.training.recipe import Recipe
@@ -50,3 +53,60 @@ def seconds(dtype: torch.dtype) -> float:
             torch.autograd.grad(y, (x, weight), torch.ones_like(y))
             taken.append(time.perf_counter() - start)
     return median(taken[1:])
+
+
+@contextmanager
+def without_stray_gradients(net: nn.Module) -> Iterator[None]:
+    """Weights of convolutions that meet nothing but padding get the gradient 0, which is theirs.
+
+    On maps of a few pixels a stride or a large kernel leaves such weights: of a 3x3 with stride 2 on a single pixel all
+    but the middle one. In bf16 on a CPU, PyTorch (2.13, by oneDNN) leaves in their gradients whatever the memory held,
+    not a number at times; the others are right.
+    """
+    with ExitStack() as stack:
+        for module in net.modules():
+            if type(module) is nn.Conv2d and module.padding_mode == "zeros" and max(module.kernel_size) > 1:
+                strays = _Strays()
+                stack.callback(module.register_forward_pre_hook(strays.see).remove)
+                stack.callback(strays.remove)
+        yield
+
+
+class _Strays:
+    """The weights of one convolution that meet only padding, by the maps it saw last."""
+
+    def __init__(self) -> None:
+        self.mask: Tensor | None = None
+        self.handle: torch.utils.hooks.RemovableHandle | None = None
+
+    def see(self, conv: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(conv, nn.Conv2d)
+        if not conv.training or not conv.weight.requires_grad:
+            return
+        self.mask = strays(conv, (given[0].shape[-2], given[0].shape[-1]))
+        if self.mask is not None and self.handle is None:
+            self.handle = conv.weight.register_hook(self.clear)  # type: ignore[no-untyped-call]
+
+    def clear(self, gradient: Tensor) -> Tensor:
+        return gradient if self.mask is None else gradient.masked_fill(self.mask, 0)
+
+    def remove(self) -> None:
+        if self.handle is not None:
+            self.handle.remove()
+
+
+def strays(conv: nn.Conv2d, size: tuple[int, int]) -> Tensor | None:
+    """Which weights `(kernel height, kernel width)` meet only padding on maps `(H, W)`; None where all meet pixels."""
+    padding = conv.padding
+    if isinstance(padding, str):
+        same = padding == "same"
+        padding = tuple(d * (k - 1) // 2 if same else 0 for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
+    rows, columns = map(_meets, size, conv.kernel_size, conv.stride, padding, conv.dilation)
+    return None if all(rows) and all(columns) else ~torch.tensor(rows)[:, None] | ~torch.tensor(columns)
+
+
+@lru_cache(maxsize=4096)
+def _meets(size: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[bool, ...]:
+    """Whether each weight along one axis of a kernel ever lies on one of `size` pixels."""
+    starts = range(-padding, size + padding - dilation * (kernel - 1), stride)
+    return tuple(any(0 <= start + dilation * each < size for start in starts) for each in range(kernel))
