@@ -37,12 +37,10 @@ from residuum.records.environment import commit, environment
 from residuum.records.finding import Measured, half_width
 from residuum.run import dumps
 from residuum.training.recipe import Recipe
-from residuum.training.recipes import PRESETS, preset
 from residuum.training.recipes import recipe as named
 
 NET, DATA, RECIPE = "resnet20", "cifar10", "fast_cifar"
 CIFAR = Path("data/cifar10")
-SIDE = 32  # pixels
 HOLDOUT = 0.1  # 45,000 and 5,000 images
 SEEDS = (0, 1, 2)  # of `final`
 PUBLISHED = 0.9125  # test accuracy, He et al. 2015, Table 6
@@ -83,12 +81,10 @@ def arms(epochs: float | None) -> dict[str, Recipe]:
         "labels not smoothed": whole.changed({"label_smoothing": 0.0}),
         "mirrored by chance": whole.changed({"augmentation": cifar.to_json()["augmentation"]}),
         "batches of 128": whole.changed({"batch_size": 128}),
+        "all images whole": whole.changed({"growing": ()}),
+        "padded by 4 pixels": whole.changed({"augmentation": {**whole.to_json()["augmentation"], "pad": 4}}),
         "a cycle that rises for 30 %": whole.changed({"schedule": cifar.to_json()["schedule"]}),
     }
-    if whole.growing:
-        found["all images whole"] = whole.changed({"growing": ()})
-    elif smallest := PRESETS.get(RECIPE, ())[:1]:
-        found["images smaller at first"] = preset(whole, NET, SIDE, smallest[0].below / 2)
     return found | {"cifar": cifar.changed({"holdout": HOLDOUT, "epochs": whole.epochs})}
 
 

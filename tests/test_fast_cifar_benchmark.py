@@ -61,7 +61,7 @@ def test_each_arm_lacks_one_ingredient(script: ModuleType) -> None:
     changed = {name: [key for key in whole if each.to_json()[key] != whole[key]] for name, each in arms.items()}
     assert "orthogonal" in changed.pop("SGD in place of Muon")  # and perhaps the rate, which is that of `cifar`
     assert sorted(key for keys in changed.values() for key in keys) == [
-        "augmentation", "batch_size", "growing", "label_smoothing", "schedule"]  # fmt: skip
+        "augmentation", "augmentation", "batch_size", "growing", "label_smoothing", "schedule"]  # fmt: skip
     assert all(len(keys) == 1 for keys in changed.values())
     assert {each.epochs for each in script.arms(3.0).values()} == {3.0}
 
@@ -190,6 +190,6 @@ def test_a_process_is_measured_and_its_failure_ends_the_script(script: ModuleTyp
     said, seconds, peak = script.measured([sys.executable, "-c", "x = bytes(5 << 24); print(len(x))"], {})
     assert said.strip() == str(5 << 24)
     assert 0 < seconds < 60
-    assert 5 << 24 < peak < 1 << 30
+    assert 5 << 24 < peak < 1 << 34  # what this process holds counts as well, until the other begins
     with pytest.raises(SystemExit, match="exit code 3"):
         script.measured([sys.executable, "-c", "raise SystemExit(3)"], {})

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from residuum.cli import main
+from residuum.data.augment import CropFlip
 from residuum.data.source import Dataset
 from residuum.errors import InputError
 from residuum.training import budget, recipes
@@ -33,25 +34,23 @@ def test_epochs_fill_the_minutes(digits_data: Dataset, monkeypatch: pytest.Monke
         within(-1, "resnet8_narrow", digits_data, RECIPE, Execution())
 
 
-def test_a_short_training_has_its_presets(digits_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the steps on images of half the side: as many epochs as cost so much."""
+def test_a_long_training_has_its_presets(digits_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the steps on images of half the side, but for trainings of 14 epochs at full size."""
     monkeypatch.setattr(budget, "seconds_of_a_step", lambda *_: 0.5)
-    growing = (Preset(below=14, growing=((0.5, 0.5),)),)
-    monkeypatch.setitem(recipes.PRESETS, "fast_cifar", growing)
-    fast = recipe("fast_cifar").changed({"batch_size": 100, "image_size": 8})
+    monkeypatch.setitem(recipes.PRESETS, "fast_cifar", (Preset(epochs=14, pad=0.25),))
+    fast = recipe("fast_cifar").changed({"batch_size": 100, "image_size": 8, "growing": ((0.5, 4),)})
     in_a_minute = 60 * budget.SHARE / 0.5 * 100 / len(digits_data.train)
     minutes = 13 / in_a_minute
     short = within(minutes, "resnet8_narrow", digits_data, fast, Execution())
-    assert short.growing == ((0.5, 4),)
+    assert (short.growing, short.augmentation) == (((0.5, 4),), fast.augmentation)
     assert short.epochs == pytest.approx(13 / 0.625, abs=0.1)
     long = within(minutes * 1.1, "resnet8_narrow", digits_data, fast, Execution())
     assert (long.growing, long.epochs) == ((), pytest.approx(14.3, abs=0.1))
-    whole = within(minutes, "vgg11_bn", digits_data, fast, Execution())
-    assert whole.growing == ()
-    photographs = replace(digits_data, image_size=None)
-    sides = [within(minutes, net, photographs, recipe("fast_cifar").changed({"batch_size": 100}), Execution()).growing
-             for net in ("resnet20", "resnet18", "resnet18:imagenet", "a/run")]  # fmt: skip
-    assert sides == [((0.5, 16),), *[((0.5, 112),)] * 3]
+    assert long.augmentation == CropFlip(pad=2, flip="alternating")
+    photographs, wide = replace(digits_data, image_size=None), recipe("fast_cifar").changed({"batch_size": 100})
+    pads = [within(minutes * 1.1, net, photographs, wide, Execution()).augmentation
+            for net in ("resnet20", "resnet18", "resnet18:imagenet", "a/run")]  # fmt: skip
+    assert pads == [CropFlip(pad=pad, flip="alternating") for pad in (8, 56, 56, 56)]
 
 
 def test_smaller_images_cost_less() -> None:
@@ -74,8 +73,7 @@ def test_the_command_says_that_images_grow(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(budget, "seconds_of_a_step", lambda *_: 0.2)
-    monkeypatch.setitem(recipes.PRESETS, "fast_cifar", (Preset(below=14, growing=((0.5, 0.5),)),))
     asked = ["train", "resnet8_narrow", "--data", "digits", "--recipe", "fast_cifar", "--minutes", "0.02"]
     assert main([*asked, "--out", "run"]) == 0
-    assert "epochs here, images smaller at first (4 pixels)" in capsys.readouterr().err
-    assert json.loads(Path("run/run.json").read_text())["recipe"]["growing"] == [[0.5, 4]]
+    assert "epochs here, images smaller at first (5, 6 pixels)" in capsys.readouterr().err
+    assert json.loads(Path("run/run.json").read_text())["recipe"]["growing"] == [[0.3, 5], [0.6, 6]]

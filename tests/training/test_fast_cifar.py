@@ -19,7 +19,7 @@ from residuum.training.recipes import recipe
 from residuum.training.start import resume, train
 
 IMAGES, BATCH = 90, 20  # epochs end within the 5th and at the end of the 9th step
-RECIPE = recipe("fast_cifar").changed({"batch_size": BATCH, "steps": 11, "precision": "fp32"})
+RECIPE = recipe("fast_cifar").changed({"batch_size": BATCH, "steps": 11, "precision": "fp32", "growing": ()})
 
 
 @pytest.fixture

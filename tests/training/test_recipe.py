@@ -21,6 +21,7 @@ from residuum.training.recipes import (
     RECIPES,
     UNNORMALISED_NETS,
     default_recipe,
+    fast_cifar,
     fast_cifar_recipe,
     folder,
     paper_cifar,
@@ -77,9 +78,9 @@ def test_fast_cifar_is_muon_one_cycle_smoothing_and_alternating_mirrors() -> Non
         True,
         5e-4,
     )
-    assert got.orthogonal == Orthogonal(rate=0.02, momentum=0.9)
+    assert got.orthogonal == Orthogonal(rate=0.025, momentum=0.9)
     assert got.schedule == OneCycle(rise=0.1)
-    assert got.augmentation == CropFlip(pad=4, flip="alternating")
+    assert got.augmentation == CropFlip(pad=2, flip="alternating")
     assert (got.label_smoothing, got.precision, got.image_size, got.holdout) == (0.1, "auto", None, 0.0)
 
 
@@ -100,23 +101,22 @@ def test_fast_cifar_fits_other_images(digits_data) -> None:  # type: ignore[no-u
     assert (small.augmentation, small.image_size) == (CropFlip(pad=1, flip=False), 8)
     assert fast_cifar_recipe(digits_data, "vgg11_bn", 224).image_size == 32
     photographs = replace(colour, image_size=None)
-    assert fast_cifar_recipe(photographs, "resnet18", 224).augmentation == CropFlip(pad=28, flip="alternating")
+    assert fast_cifar_recipe(photographs, "resnet18", 224).augmentation == CropFlip(pad=14, flip="alternating")
 
 
-def test_presets_make_images_smaller_at_first_where_time_is_short() -> None:
+def test_fast_cifar_grows_in_proportion() -> None:
+    assert recipe("fast_cifar", "resnet20").growing == ((0.3, 20), (0.6, 26))
+    assert fast_cifar(image_size=64).growing == ((0.3, 40), (0.6, 52))
+    assert recipe("fast_cifar", "vgg11_bn").growing == (), "a net that needs the whole image"
+
+
+def test_presets_are_for_long_trainings() -> None:
     fast = recipe("fast_cifar", "resnet20")
-    for each in PRESETS["fast_cifar"]:
-        short = preset(fast, "resnet20", 32, each.below - 0.1)
-        assert [until for until, _ in short.growing] == [until for until, _ in each.growing]
-        assert all(0 < side < 32 for _, side in short.growing)
-        half = preset(fast, "resnet20", 64, each.below - 0.1)
-        assert all(
-            abs(side / 64 - share) < 0.01 for (_, side), (_, share) in zip(half.growing, each.growing, strict=True)
-        )
-    longest = max((each.below for each in PRESETS["fast_cifar"]), default=0)
-    assert preset(fast, "resnet20", 32, longest) == fast
-    assert preset(fast, "vgg11_bn", 32, 1) == fast, "a net that needs the whole image"
-    assert preset(recipe("cifar"), "resnet20", 32, 1) == recipe("cifar")
+    (long,) = PRESETS["fast_cifar"]
+    assert preset(fast, 32, long.epochs - 0.1) == fast
+    changed = preset(fast, 32, long.epochs)
+    assert (changed.growing, changed.augmentation) == ((), CropFlip(pad=4, flip="alternating"))
+    assert preset(recipe("cifar"), 32, 100) == recipe("cifar")
 
 
 def test_recipes_stored_before_there_was_an_alternating_mirror_mean_what_they_meant() -> None:

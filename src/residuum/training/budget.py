@@ -32,7 +32,7 @@ class _Watch(Silent):
 
 
 def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, execution: Execution) -> Recipe:
-    """The recipe with as many epochs as fit, to a tenth; a short one as its presets have it (`recipes.PRESETS`).
+    """The recipe with as many epochs as fit, to a tenth; a long one as its presets have it (`recipes.PRESETS`).
 
     Raises:
         InputError: `minutes` is not above 0, or too few for a tenth of an epoch.
@@ -48,7 +48,7 @@ def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, ex
     def epochs_of(one: Recipe) -> float:
         return SHARE * 60 * minutes / (step * mean_area(one, side)) * one.batch_size / images
 
-    recipe = preset(recipe, known, side, epochs_of(recipe))
+    recipe = preset(recipe, side, epochs_of(replace(recipe, growing=())))
     epochs = int(10 * epochs_of(recipe)) / 10
     if not epochs:
         an_epoch = minutes / epochs_of(recipe)
