@@ -10,7 +10,7 @@ import torch
 from peers import Enough, Stopwatch
 from torch import Tensor, nn
 
-from residuum.training.machine import memory_stays
+from residuum.files.memory import memory_stays
 
 
 @dataclass(frozen=True)

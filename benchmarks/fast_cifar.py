@@ -172,6 +172,7 @@ def trained_by_command(training: Training) -> Row:
         out = ["--out", str(Path(made) / "run")]
         command = [sys.executable, "-m", "residuum", *words, *own, *out]
         said, seconds, peak = measured(command, surroundings(training.threads, Path(made) / "cache"))
+        epochs = (Path(made) / "run" / "metrics.jsonl").read_text().splitlines()
     result = json.loads(said)
     return asked | {
         "command": " ".join(["residuum", *words]),
@@ -184,6 +185,7 @@ def trained_by_command(training: Training) -> Row:
         "weights_sha256": result["weights_sha256"],
         "seconds": rounded(seconds),
         "peak_bytes": peak,
+        "resident_bytes_by_epoch": [json.loads(line)["resident_bytes"] for line in epochs],
     }
 
 

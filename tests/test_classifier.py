@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from residuum import classifier as classifier_module
-from residuum.classifier import Classifier, Prediction, expand
+from residuum.classifier import PREDICT_BATCH, Classifier, Prediction, expand, part_size
 from residuum.classifier_directory import FORMAT
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import ArrayImages, Dataset, Split
@@ -440,16 +442,101 @@ def test_an_unknown_precision_is_refused(digits_classifier: Classifier, count: i
         digits_classifier.predict([picture()] * count, precision="half")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("threads", [1, 64])
-def test_decoding_beside_the_net_or_before_it(
-    tmp_path: Path, digits_classifier: Classifier, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of 70 images."""
     for number in range(70):
         (tmp_path / f"{number:02}.png").write_bytes(encoded(picture(number)))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    return tmp_path
+
+
+def in_threads(threads: int, done: Callable[[], list[Prediction]]) -> list[Prediction]:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        return done()
+    finally:
+        assert torch.get_num_threads() == threads
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("views", ["1", "10"])
+def test_answers_do_not_depend_on_threads(many: Path, colour: Classifier, precision: Any, views: Any) -> None:
+    items = [*sorted(many.iterdir())[:35], picture(1, 20, 20)] if views == "1" else [picture(1, 20, 20)] * 32
+    found = [
+        in_threads(threads, lambda: colour.predict(items, views=views, precision=precision)) for threads in (1, 2, 3)
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_folder_in_order_with_what_cannot_be_read(
+    many: Path, digits_classifier: Classifier, threads: int, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_module, "shareable", lambda net, device: shared)
     monkeypatch.setattr(classifier_module, "decoding_threads", lambda: 2)
-    found = digits_classifier.predict(tmp_path)
-    assert [Path(each.source).stem for each in found] == [f"{number:02}" for number in range(70)]
+    broken = ["00", *(f"{number:02}" for number in range(32, 41)), "69"]
+    for name in broken:
+        (many / f"{name}.png").write_bytes(b"nothing")
+    told: list[str] = []
+    done: list[tuple[int, int]] = []
+    here = threading.get_ident()
+
+    def unreadable(error: InputError) -> None:
+        assert threading.get_ident() == here
+        told.append(Path(str(error).split(":")[0]).stem)
+
+    def seen(images: int, total: int) -> None:
+        assert threading.get_ident() == here
+        done.append((images, total))
+
+    found = in_threads(threads, lambda: digits_classifier.predict(many, on_unreadable=unreadable, on_images=seen))
+    assert [Path(each.source).stem for each in found] == sorted({f"{number:02}" for number in range(70)} - {*broken})
+    assert told == broken
+    assert done == sorted(done)
+    assert done[-1] == (70, 70)
+    with pytest.raises(InputError, match=r"00\.png: is not an image"):
+        digits_classifier.predict(many)
+
+
+def test_what_somebody_holds_is_read_in_their_thread(
+    digits_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, seen = threading.get_ident(), set()
+    original = classifier_module.decode_image
+
+    def decode_image(image: Image.Image, **given: Any) -> Any:
+        seen.add(threading.get_ident())
+        return original(image, **given)
+
+    monkeypatch.setattr(classifier_module, "decode_image", decode_image)
+    held = [Image.fromarray(picture(number)) for number in range(40)]
+    with_held = digits_classifier.predict(held)
+    assert seen == {here}
+    alone = [digits_classifier.predict(image)[0].class_name for image in held]
+    assert [each.class_name for each in with_held] == alone
+
+
+def test_an_interruption_ends_the_work(many: Path, digits_classifier: Classifier) -> None:
+    digits_classifier.net.train()
+    before = torch.get_num_threads(), threading.active_count()
+
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        digits_classifier.predict(many, on_images=interrupted)
+    assert (torch.get_num_threads(), threading.active_count()) == before
+    assert all(module.training for module in digits_classifier.net.modules())
+    digits_classifier.net.eval()
+
+
+def test_parts_are_few_images() -> None:
+    assert part_size((224, 224), "1") == 8
+    assert part_size((32, 32), "1") == PREDICT_BATCH
+    assert part_size((1024, 1024), "1") == part_size((32, 32), "10") == 1
 
 
 def test_labels_are_matched_by_name(digits_classifier: Classifier, digits_data: Dataset) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,8 +14,18 @@ from torch.nn import functional
 
 from residuum import inference
 from residuum.errors import InputError
-from residuum.inference import Prepared, evaluating, folded_weights, logits_of, prepared, require_precision
+from residuum.inference import (
+    Prepared,
+    evaluating,
+    folded_weights,
+    logits_of,
+    one_thread_each,
+    prepared,
+    require_precision,
+    shareable,
+)
 from residuum.nets import catalog
+from residuum.nets.blocks import BasicBlock
 
 CPU = torch.device("cpu")
 NETS = {  # name in the catalog: image side, normalisations that are folded
@@ -47,6 +58,10 @@ def seasoned(net: nn.Module) -> nn.Module:
 
 def images_of(side: int, channels: int = 3, count: int = 3) -> Tensor:
     return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.BatchNorm2d) and not isinstance(module, inference._Convolution)
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -139,7 +154,7 @@ def test_the_copy_answers_as_the_net(name: str) -> None:
     fast = prepared(net, images[:2], "fp32")
     assert fast.net is not net
     assert relative(fast(images), expected) < inference.SAME
-    norms, left = (sum(isinstance(one, nn.BatchNorm2d) for one in own.modules()) for own in (net, fast.net))
+    norms, left = (sum(is_norm(one) for one in own.modules()) for own in (net, fast.net))
     assert norms - left == folded
     half = prepared(net, images[:2], "bf16")
     answer = half(images)
@@ -178,7 +193,7 @@ def test_what_cannot_be_folded_answers_all_the_same(kind: type[Small], precision
     limit = inference.SAME if precision == "fp32" else 0.05
     found = prepared(net, images, precision)
     assert relative(found(images), expected) < limit
-    assert any(isinstance(module, nn.BatchNorm2d) for module in found.net.modules())
+    assert any(is_norm(module) for module in found.net.modules())
 
 
 def test_other_normalisations_are_left_alone() -> None:
@@ -260,6 +275,102 @@ def test_few_images_are_not_worth_a_copy(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_auto_goes_by_the_clock(monkeypatch: pytest.MonkeyPatch, half_seconds: float, expected: torch.dtype) -> None:
     monkeypatch.setattr(inference, "_seconds", lambda run, images: 1.0 if run.dtype == torch.float32 else half_seconds)
     assert prepared(seasoned(Small()), images_of(12), "auto").dtype == expected
+
+
+def has_operators() -> bool:
+    return hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+
+
+@pytest.mark.parametrize("name", ["plain20", "resnet20", "resnet50", "se_resnet50", "preact_resnet110", "googlenet_bn"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_onednns_operators_do_the_same_as_one_after_the_other(
+    name: str, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    net = seasoned(catalog.net(name, num_classes=10))
+    images = images_of(NETS[name][0])
+    before = images.clone()
+    packed = prepared(net, images, precision)
+    answer = packed(images)
+    assert torch.equal(packed(images), answer)
+    assert torch.equal(images, before)
+
+    def missing(own: object) -> None:
+        raise AttributeError("no such operator")
+
+    monkeypatch.setattr(inference._Convolution, "pack", missing)
+    apart = prepared(net, images, precision)
+    assert relative(answer, apart(images)) < (1e-5 if precision == "fp32" else 0.02)
+    layers = [[one for one in own.net.modules() if isinstance(one, inference._Convolution)] for own in (packed, apart)]
+    assert len(layers[0]) == len(layers[1]) == NETS[name][1]
+    assert all(one.packed is None for one in layers[1])
+    if precision == "fp32" and has_operators():
+        assert all(one.packed is not None for one in layers[0])
+
+
+@pytest.mark.parametrize("kind", ["resnet20", "plain20", "resnet50"])
+def test_a_shortcut_is_added_by_the_last_convolution(kind: str) -> None:
+    net = prepared(catalog.net(kind, num_classes=10).eval(), images_of(64), "fp32").net
+    blocks = [module for module in net.modules() if isinstance(module, inference._Joined)]
+    assert len(blocks) == sum(len(stage) for _, stage in net.stages())  # type: ignore[operator, misc]
+
+
+class Reuses(nn.Module):
+    """Needs the input of a block again, which the prepared nets of the catalog may write over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block, self.fc = catalog.net("resnet20", num_classes=10).layer1[0], nn.Linear(16, 4)
+        assert isinstance(self.block, BasicBlock)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc((self.block(x) - x).mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_users_net_of_our_blocks_keeps_its_maps() -> None:
+    torch.manual_seed(0)
+    net = seasoned(Reuses())
+    images = images_of(12, channels=16)
+    before = images.clone()
+    with torch.no_grad():
+        expected = net(images)
+    assert relative(prepared(net, images, "fp32")(images), expected) < inference.SAME
+    assert relative(prepared(net, images, "bf16")(images), expected) < 0.05
+    assert torch.equal(images, before)
+
+
+def test_which_nets_threads_may_share() -> None:
+    net = catalog.net("resnet20", num_classes=10)
+    assert shareable(net, CPU)
+    assert shareable(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), CPU)
+    assert not shareable(net, torch.device("cuda"))
+    assert not shareable(Small(), CPU)
+    assert not shareable(nn.Sequential(Small()), CPU)
+    net.fc.register_forward_hook(lambda module, given, output: None)
+    assert not shareable(net, CPU)
+
+
+def threads_now() -> tuple[int, int]:
+    """Of this thread, and of a new one."""
+    with ThreadPoolExecutor(1) as pool:
+        return torch.get_num_threads(), pool.submit(torch.get_num_threads).result()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_workers_compute_alone_and_nobody_else_does(threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with one_thread_each(threads) as pool:
+            seen = {pool.submit(torch.get_num_threads).result() for _ in range(20)}
+            assert torch.get_num_threads() == threads
+        assert seen == {1}
+        assert threads_now() == (threads, threads)
+        with pytest.raises(ZeroDivisionError), one_thread_each(threads) as pool:
+            pool.submit(lambda: 1 // 0).result()
+        assert threads_now() == (threads, threads)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_modes_are_put_back_after_an_error() -> None:

@@ -6,9 +6,11 @@ in the catalog, and its weights are read as values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,21 @@ from residuum.classifier_directory import Stored
 from residuum.data.batches import ahead
 from residuum.data.decode import SUFFIXES, decode, decode_image, decoding_threads, to_image, to_pixels
 from residuum.data.preprocess import Preprocessing, Views
-from residuum.data.source import Labels, Pixels, Reduction, Split
+from residuum.data.source import Labels, Pixels, Split
 from residuum.errors import InputError
 from residuum.evaluation import Logits, Metrics, OnImages, collect, evaluate, mean_probabilities
-from residuum.inference import Precision, logits_of
+from residuum.files.memory import memory_stays
+from residuum.inference import MANY, Precision, evaluating, logits_of, one_thread_each, shareable
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
 from residuum.weights.load import mismatches
 
 PREDICT_BATCH = 32
+PART_PIXELS = 8 * 224 * 224
+PARTS_DECODED = 8  # ahead of the net, which takes about so long to be prepared
 SHAPES = ((), (1,), (3,))  # of an array, after height and width
 ImageLike = str | Path | bytes | Image.Image | np.ndarray[Any, Any]
-_Named = tuple[str, list[Pixels]]  # an image's name and its views
+_Shown = tuple[str, list[Pixels]] | InputError  # an image's name and its views, or why it cannot be read
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Prediction:
     @property
     def probability(self) -> float:
         return self.top[0][1]
+
+
+_Answered = Prediction | InputError
+_Answer = Callable[[Sequence[_Shown]], list[_Answered]]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -121,82 +130,83 @@ class Classifier:
             raise InputError(f"top: must be at least 1, got {top}. Try: 5")
         items = expand(images)
         logits = logits_of(self.net, precision, self.device, count=len(items))
+        answer = partial(self._answers, logits, top)
+        in_parts = len(items) >= MANY and shareable(self.net, self.device)
+        work = self._in_parts if in_parts else self._in_batches
         predictions: list[Prediction] = []
-        with ThreadPoolExecutor(decoding_threads()) as pool:
-            try:
-                for start, decoding in self._decoded(pool, items, views):
-                    named = [*_readable(decoding, on_unreadable)]
-                    on_images(start + len(decoding), len(items))
-                    predictions += self._answers(logits, named, top)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        done = 0
+        with evaluating(self.net), closing(work(_Looks(self.preprocessing, items, views), answer)) as answered:
+            for answers in answered:
+                done += len(answers)
+                predictions += _readable(answers, on_unreadable)
+                on_images(done, len(items))
         return predictions
 
-    def _decoded(
-        self, pool: ThreadPoolExecutor, items: Sequence[ImageLike], views: Views
-    ) -> Iterator[tuple[int, list[Future[_Named]]]]:
-        """The batches, by where they start; decoded beside the net where it leaves a CPU free for that.
+    def _in_parts(self, looks: _Looks, answer: _Answer) -> Generator[list[_Answered], None, None]:
+        """What the net says of each image: threads take a few images each and do all that is to be done for them.
 
-        Where it does not, threads that decode would only slow down those of the net, which wait for each other.
+        They never wait for each other, and what they say does not depend on how many they are. The first image alone
+        prepares the net; until that is done, the first parts are decoded.
         """
-        starts, begin = range(0, len(items), PREDICT_BATCH), self._decode(pool, items, views)
+        threads, size = torch.get_num_threads(), part_size(self.preprocessing.crop, looks.kind)
+        parts = _ranges(len(looks.items), size)
+
+        def shown(numbers: range) -> Callable[[], list[_Shown]]:
+            held = {number: looks.of(number) for number in numbers if looks.is_held(number)}
+            return lambda: [held.get(number) or looks.of(number) for number in numbers]
+
+        def begin(numbers: range) -> Future[list[_Answered]]:
+            own = early.pop(numbers).result if numbers in early else shown(numbers)
+            return pool.submit(lambda: answer(own()))
+
+        with memory_stays(), one_thread_each(threads) as pool:
+            early: dict[range, Future[list[_Shown]]] = {}
+            begin(range(1))
+            early |= {numbers: pool.submit(shown(numbers)) for numbers in parts[:PARTS_DECODED]}
+            for part in ahead(parts, begin, more=threads + 1):
+                yield part.result()
+
+    def _in_batches(self, looks: _Looks, answer: _Answer) -> Generator[list[_Answered], None, None]:
+        """As `_in_parts`, the net in the caller's thread alone.
+
+        Images are decoded beside it where it leaves a CPU free. Where it does not, threads that decode would only slow
+        down those of the net, which wait for each other.
+        """
+
+        def begin(numbers: range) -> list[Callable[[], _Shown]]:
+            return [begun(number) for number in numbers]
+
+        def begun(number: int) -> Callable[[], _Shown]:
+            if not looks.is_held(number):
+                return pool.submit(looks.of, number).result
+            shown = looks.of(number)
+            return lambda: shown
+
         beside = self.device.type != "cpu" or torch.get_num_threads() < decoding_threads()
-        return ahead(starts, begin) if beside else map(begin, starts)
-
-    def _decode(
-        self, pool: ThreadPoolExecutor, items: Sequence[ImageLike], views: Views
-    ) -> Callable[[int], tuple[int, list[Future[_Named]]]]:
-        """Begins to decode the images of the batch that starts at a number."""
-        reduction = self.preprocessing.reduction(views)
-
-        def one(number: int) -> _Named:
-            name, pixels = self._load(items[number], number, reduction)
-            return name, list(self.preprocessing.views(pixels, views))
-
-        def begun(number: int) -> Future[_Named]:
-            if isinstance(items[number], str | Path | bytes):
-                return pool.submit(one, number)
-            done: Future[_Named] = Future()  # an image that somebody holds is not touched by another thread
+        numbers = _ranges(len(looks.items), PREDICT_BATCH)
+        with ThreadPoolExecutor(decoding_threads()) as pool:
             try:
-                done.set_result(one(number))
-            except InputError as error:
-                done.set_exception(error)
-            return done
+                for batch in ahead(numbers, begin) if beside else map(begin, numbers):
+                    yield answer([wait() for wait in batch])
+            finally:
+                pool.shutdown(cancel_futures=True)
 
-        def begin(start: int) -> tuple[int, list[Future[_Named]]]:
-            return start, [begun(number) for number in range(start, min(start + PREDICT_BATCH, len(items)))]
-
-        return begin
-
-    def _answers(self, logits: Logits, named: Sequence[_Named], top: int) -> Iterator[Prediction]:
-        """What the net says of images with their names."""
+    def _answers(self, logits: Logits, top: int, shown: Sequence[_Shown]) -> list[_Answered]:
+        """What the net says of images with their names, in order; errors stay where they are."""
+        named = [each for each in shown if not isinstance(each, InputError)]
         if not named:
-            return
+            return [each for each in shown if isinstance(each, InputError)]
 
         def scores(batch: Tensor) -> Tensor:
             return logits(batch) / self.temperature
 
         probabilities = mean_probabilities(scores, [own for _, own in named], self.preprocessing, self.device)
         best = probabilities.topk(min(top, len(self.class_names)), dim=1)
-        for (name, _), values, indices in zip(named, best.values.tolist(), best.indices.tolist(), strict=True):
-            yield Prediction(name, tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True)))
+        said = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return [each if isinstance(each, InputError) else self._prediction(each[0], *next(said)) for each in shown]
 
-    def _load(self, item: ImageLike, number: int, reduction: Reduction) -> tuple[str, Pixels]:
-        channels = self.preprocessing.channels
-        if isinstance(item, (str, Path)):
-            return str(item), decode(Path(item), channels=channels, reduction=reduction)
-        name = f"image {number}"
-        if isinstance(item, bytes):
-            return name, decode(item, channels=channels, name=name, reduction=reduction)
-        if isinstance(item, Image.Image):
-            return name, decode_image(item, channels=channels, name=name)
-        array = np.asarray(item)
-        if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3) or array.shape[2:] not in SHAPES:
-            raise InputError(
-                f"{name}: expected a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3), "
-                f"got {array.dtype} of shape {array.shape}. Try: one image at a time, channels last"
-            )
-        return name, to_pixels(to_image(array if array.ndim == 3 else array[:, :, None]), channels)
+    def _prediction(self, source: str, values: list[float], indices: list[int]) -> Prediction:
+        return Prediction(source, tuple((self.class_names[k], p) for k, p in zip(indices, values, strict=True)))
 
     def evaluate(
         self,
@@ -355,17 +365,62 @@ class Classifier:
         )
 
 
-def _readable(
-    decoding: Sequence[Future[_Named]], on_unreadable: Callable[[InputError], None] | None
-) -> Iterator[_Named]:
-    """The images that could be decoded, in order."""
-    for image in decoding:
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """Images that are to be classified, by number."""
+
+    preprocessing: Preprocessing
+    items: Sequence[ImageLike]
+    kind: Views
+
+    def is_held(self, number: int) -> bool:
+        """Whether somebody holds it, so that no other thread than the caller's may touch it."""
+        return not isinstance(self.items[number], str | Path | bytes)
+
+    def of(self, number: int) -> _Shown:
+        """What a net is shown of it, or why it cannot be."""
         try:
-            yield image.result()
+            name, pixels = self._load(self.items[number], number)
+            return name, list(self.preprocessing.views(pixels, self.kind))
         except InputError as error:
-            if on_unreadable is None:
-                raise
-            on_unreadable(error)
+            return error
+
+    def _load(self, item: ImageLike, number: int) -> tuple[str, Pixels]:
+        channels, reduction = self.preprocessing.channels, self.preprocessing.reduction(self.kind)
+        if isinstance(item, (str, Path)):
+            return str(item), decode(Path(item), channels=channels, reduction=reduction)
+        name = f"image {number}"
+        if isinstance(item, bytes):
+            return name, decode(item, channels=channels, name=name, reduction=reduction)
+        if isinstance(item, Image.Image):
+            return name, decode_image(item, channels=channels, name=name)
+        array = np.asarray(item)
+        if array.dtype != np.uint8 or not array.size or array.ndim not in (2, 3) or array.shape[2:] not in SHAPES:
+            raise InputError(
+                f"{name}: expected a uint8 array of shape (H, W), (H, W, 1) or (H, W, 3), "
+                f"got {array.dtype} of shape {array.shape}. Try: one image at a time, channels last"
+            )
+        return name, to_pixels(to_image(array if array.ndim == 3 else array[:, :, None]), channels)
+
+
+def part_size(crop: tuple[int, int], views: Views) -> int:
+    """Images that one thread takes at a time: few, so that all end together and their maps stay in a cache."""
+    return max(1, min(PREDICT_BATCH, PART_PIXELS // (crop[0] * crop[1]))) if views == "1" else 1
+
+
+def _ranges(count: int, size: int) -> list[range]:
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _readable(answers: Sequence[_Answered], on_unreadable: Callable[[InputError], None] | None) -> Iterator[Prediction]:
+    """The answers, without the images that could not be read."""
+    for each in answers:
+        if isinstance(each, Prediction):
+            yield each
+        elif on_unreadable is None:
+            raise each
+        else:
+            on_unreadable(each)
 
 
 def _without_probabilities(metrics: Mapping[str, object]) -> dict[str, object]:

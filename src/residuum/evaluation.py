@@ -21,6 +21,7 @@ from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing, Views
 from residuum.data.source import Pixels, Split, reduced
 from residuum.errors import InputError
+from residuum.files.memory import memory_stays
 
 Logits = Callable[[Tensor], Tensor]
 OnImages = Callable[[int, int], None]
@@ -145,7 +146,7 @@ def evaluate(
     if split.labels.min() < 0 or split.labels.max() >= num_classes:
         raise InputError(f"data: {split.name} has labels up to {split.labels.max()} (expected below {num_classes})")
     tally = _Tally(num_classes)
-    with repeatable(device):
+    with repeatable(device), memory_stays():
         if views == "1":
             for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
                 tally.add(functional.log_softmax(logits(images).float(), dim=1), labels)
@@ -174,7 +175,7 @@ def collect(
 ) -> tuple[Tensor, Tensor]:
     """Logits `(N, K)` and labels `(N,)` of a whole split, in one view each, on the CPU."""
     answers, truth = [], []
-    with repeatable(device):
+    with repeatable(device), memory_stays():
         for images, labels in evaluation_batches(split, preprocessing, batch_size=batch_size, device=device):
             answers.append(logits(images).float().cpu())
             truth.append(labels.cpu())

@@ -104,7 +104,7 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("seconds", "waiting")}
+    return {key: value for key, value in record.items() if key not in ("seconds", "waiting", "resident_bytes")}
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from residuum.data.source import Dataset
 from residuum.files.native import NoLibraryError
 from residuum.nets.fused import require_library
-from residuum.training import machine
-from residuum.training.machine import memory_stays
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution
 from residuum.training.start import resume, train
@@ -100,23 +98,3 @@ def test_odd_nets_of_your_own(own: type[nn.Module], tmp_path: Path, digits_data:
     torch.manual_seed(0)
     run = train(own(), digits_data, changes={"epochs": 4.0}, out=tmp_path / "run")
     assert run.result["train"]["error"] < 0.2  # type: ignore[index]
-
-
-def test_memory_settings_end_with_the_outermost_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, int]] = []
-
-    class Libc:
-        def mallopt(self, parameter: int, value: int) -> None:
-            told.append((parameter, value))
-
-        def malloc_trim(self, pad: int) -> None:
-            told.append((0, pad))
-
-    monkeypatch.setattr(machine.ctypes, "CDLL", lambda name: Libc())
-    monkeypatch.setattr(machine.platform, "libc_ver", lambda: ("glibc", "2.36"))
-    with memory_stays():
-        begun = list(told)
-        with memory_stays():
-            pass
-        assert told == begun == [*machine.STAYING.items()]
-    assert told[len(begun) :] == [*machine.USUAL.items(), (0, 0)]

@@ -47,7 +47,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def without_time(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("seconds", "waiting")}
+    return {key: value for key, value in record.items() if key not in ("seconds", "waiting", "resident_bytes")}
 
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))

@@ -237,10 +237,10 @@ class _Decoding:
         return self.batch
 
 
-def ahead(items: Iterable[Item], begin: Callable[[Item], Begun]) -> Iterator[Begun]:
-    """What `begin` starts for each item, in order; `PREFETCHED_BATCHES` more are started before one is handed out."""
+def ahead(items: Iterable[Item], begin: Callable[[Item], Begun], *, more: int = PREFETCHED_BATCHES) -> Iterator[Begun]:
+    """What `begin` starts for each item, in order; `more` of them are started before one is handed out."""
     rest = iter(items)
-    begun = deque(begin(item) for item in islice(rest, PREFETCHED_BATCHES))
+    begun = deque(begin(item) for item in islice(rest, more))
     while begun:
         first = begun.popleft()
         begun.extend(begin(item) for item in islice(rest, 1))

@@ -23,6 +23,7 @@ from residuum.data.batches import TrainingBatches
 from residuum.data.source import Split
 from residuum.errors import Interrupted, TrainingError
 from residuum.evaluation import Metrics, evaluate, repeatable
+from residuum.files.memory import resident_bytes
 from residuum.insight.statistics import layer_statistics
 from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
@@ -297,6 +298,7 @@ class Loop:
             "train_loss": progress.loss_sum / progress.images,
             "train_error": progress.wrong / progress.images,
             "waiting": round(waited / max(spent, 1e-9), 4),
+            "resident_bytes": resident_bytes(),
         }
         watched = {"val": self.dataset.val, "test": self.dataset.test if self.recipe.track_test else None}
         for name, split in watched.items():
