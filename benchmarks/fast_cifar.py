@@ -78,7 +78,7 @@ def arms(epochs: float | None) -> dict[str, Recipe]:
     found = {
         WHOLE: whole,
         "SGD in place of Muon": whole.changed({"orthogonal": None, "learning_rate": cifar.learning_rate}),
-        "labels not smoothed": whole.changed({"label_smoothing": 0.0}),
+        "labels smoothed by 0.1": whole.changed({"label_smoothing": 0.1}),
         "mirrored by chance": whole.changed({"augmentation": cifar.to_json()["augmentation"]}),
         "batches of 128": whole.changed({"batch_size": 128}),
         "all images whole": whole.changed({"growing": ()}),
