@@ -119,7 +119,7 @@ def cifar(*, learning_rate: float = 0.2, image_size: int | None = None) -> Recip
 def fast_cifar(*, image_size: int | None = None, flips: bool = True, grows: bool = True) -> Recipe:
     """CIFAR-10 in minutes: 20 epochs of batch 256, bf16 where that is faster; for nets with batch normalisation.
 
-    What makes it fast, each part measured in `results/fast-cifar-ablation.json`:
+    What makes it fast; `benchmarks/fast_cifar.py ablation` measures each part:
 
     - Convolution weights move by orthogonalised momentum, Muon (Jordan et al. 2024, "Muon: An optimizer for hidden
       layers in neural networks", kellerjordan.github.io/posts/muon); all others by SGD with Nesterov momentum 0.9 and
