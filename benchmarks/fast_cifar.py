@@ -109,14 +109,18 @@ def train_held_out(told: Mapping[str, Any], shared: Path) -> Row:
         )
         result, resolved = run.result, run.config.recipe["precision"]
     assert result is not None
+    return found_by(result, "val") | {"precision": resolved}
+
+
+def found_by(result: Mapping[str, Any], split: str) -> Row:
+    """What a row says of the result of a Run, judged by one of its splits."""
     return {
-        "accuracy": 1 - result["val"]["error"],
-        "loss": result["val"]["loss"],
-        "images": result["val"]["num_images"],
+        "accuracy": 1 - result[split]["error"],
+        "loss": result[split]["loss"],
+        "images": result[split]["num_images"],
         "train_error_last_epoch": result["train"]["error"],
         "train_seconds": result["seconds"],
         "steps": result["steps"],
-        "precision": resolved,
         "weights_sha256": result["weights_sha256"],
     }
 
@@ -173,20 +177,13 @@ def trained_by_command(training: Training) -> Row:
         command = [sys.executable, "-m", "residuum", *words, *own, *out]
         said, seconds, peak = measured(command, surroundings(training.threads, Path(made) / "cache"))
         epochs = (Path(made) / "run" / "metrics.jsonl").read_text().splitlines()
-    result = json.loads(said)
-    return asked | {
+    own_row = {
         "command": " ".join(["residuum", *words]),
-        "accuracy": 1 - result["test"]["error"],
-        "loss": result["test"]["loss"],
-        "images": result["test"]["num_images"],
-        "train_error_last_epoch": result["train"]["error"],
-        "train_seconds": result["seconds"],
-        "steps": result["steps"],
-        "weights_sha256": result["weights_sha256"],
         "seconds": rounded(seconds),
         "peak_bytes": peak,
         "resident_bytes_by_epoch": [json.loads(line)["resident_bytes"] for line in epochs],
     }
+    return asked | found_by(json.loads(said), "test") | own_row
 
 
 # Records

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from residuum import classifier as classifier_module
-from residuum.classifier import PREDICT_BATCH, Classifier, Prediction, expand, part_size
+from residuum import prediction as prediction_module
+from residuum.classifier import Classifier
 from residuum.classifier_directory import FORMAT
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import ArrayImages, Dataset, Split
@@ -26,6 +27,7 @@ from residuum.errors import DamagedError, InputError
 from residuum.files.atomic import MANIFEST, read_directory, write_directory
 from residuum.nets import catalog
 from residuum.nets.resnet import ResNet
+from residuum.prediction import PREDICT_BATCH, Prediction, expand, part_size
 
 KOREAN = ("개", "고양이", "<b>새</b>")
 
@@ -476,7 +478,7 @@ def test_a_folder_in_order_with_what_cannot_be_read(
     many: Path, digits_classifier: Classifier, threads: int, shared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier_module, "shareable", lambda net, device: shared)
-    monkeypatch.setattr(classifier_module, "decoding_threads", lambda: 2)
+    monkeypatch.setattr(prediction_module, "decoding_threads", lambda: 2)
     broken = ["00", *(f"{number:02}" for number in range(32, 41)), "69"]
     for name in broken:
         (many / f"{name}.png").write_bytes(b"nothing")
@@ -505,13 +507,13 @@ def test_what_somebody_holds_is_read_in_their_thread(
     digits_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, seen = threading.get_ident(), set()
-    original = classifier_module.decode_image
+    original = prediction_module.decode_image
 
     def decode_image(image: Image.Image, **given: Any) -> Any:
         seen.add(threading.get_ident())
         return original(image, **given)
 
-    monkeypatch.setattr(classifier_module, "decode_image", decode_image)
+    monkeypatch.setattr(prediction_module, "decode_image", decode_image)
     held = [Image.fromarray(picture(number)) for number in range(40)]
     with_held = digits_classifier.predict(held)
     assert seen == {here}

@@ -26,6 +26,7 @@ FLOORS = {
     "weights": 2,
     "insight": 2,
     "classifier_directory": 3,
+    "prediction": 3,
     "classifier": 3,
     "run": 3,
     "deploy": 4,
@@ -43,6 +44,7 @@ ORDER_ON_A_FLOOR = {
     ("files", "errors"),
     ("records", "errors"),
     ("classifier", "classifier_directory"),
+    ("classifier", "prediction"),
     ("run", "classifier"),
 }
 

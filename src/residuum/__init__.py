@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from residuum.classifier import Classifier, Prediction
+    from residuum.classifier import Classifier
     from residuum.costing.cost import Cost
     from residuum.costing.count import cost
     from residuum.data.open import open_dataset
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from residuum.inspection.inspect import Inspection
     from residuum.inspection.start import inspect
     from residuum.nets.catalog import net
+    from residuum.prediction import Prediction
     from residuum.records.finding import Finding, Verdict
     from residuum.references import NetBuilder, import_weights, load
     from residuum.run import Run
@@ -118,7 +119,7 @@ _HOMES = {
     "Finding": "residuum.records.finding",
     "Inspection": "residuum.inspection.inspect",
     "Metrics": "residuum.evaluation",
-    "Prediction": "residuum.classifier",
+    "Prediction": "residuum.prediction",
     "Preprocessing": "residuum.data.preprocess",
     "Recipe": "residuum.training.recipe",
     "ResiduumError": "residuum.errors",

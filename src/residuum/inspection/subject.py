@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from residuum.classifier import Classifier, expand
+from residuum.classifier import Classifier
 from residuum.data.decode import decode
 from residuum.data.folder import printable
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Dataset, Pixels, Split, reduced
 from residuum.errors import InputError
 from residuum.evaluation import repeatable
+from residuum.prediction import expand
 
 BATCH = 32
 SHOWN_WITHOUT_IMAGES = 3  # photos that are taken from the data where none are given
