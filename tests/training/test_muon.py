@@ -10,7 +10,7 @@ from torch import nn
 
 from residuum.errors import InputError
 from residuum.nets import catalog
-from residuum.training.muon import Muon, orthogonalised
+from residuum.training.muon import ITERATIONS, A, B, C, Muon, orthogonalised
 from residuum.training.observer import Silent
 from residuum.training.parts import parameter_groups
 from residuum.training.recipe import Execution, Orthogonal, Recipe
@@ -32,6 +32,17 @@ def test_a_step_is_near_to_the_polar_factor(shape: tuple[int, int, int]) -> None
     for one, polar in zip(found, left @ right, strict=True):
         assert float((one * polar).sum() / (one.norm() * polar.norm())) > 0.97
     assert torch.equal(orthogonalised(torch.zeros(1, 4, 6)), torch.zeros(1, 4, 6))
+
+
+def test_the_polynomials_of_the_gram_matrix_are_those_of_the_matrix() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 32, 288, dtype=torch.float64)
+    expected = x / x.flatten(1).norm(dim=1)[:, None, None]
+    for _ in range(ITERATIONS):
+        square = expected @ expected.transpose(1, 2)
+        expected = A * expected + (B * square + C * square @ square) @ expected
+    assert torch.allclose(orthogonalised(x), expected, atol=1e-9)
+    assert torch.allclose(orthogonalised(x.float()).double(), expected, atol=1e-4)
 
 
 def test_weights_keep_their_norm_and_turn_by_the_rate() -> None:
@@ -63,6 +74,11 @@ def test_a_weight_of_zeros_begins_to_move_and_a_spoilt_step_moves_nothing() -> N
     weight.grad = torch.full((4, 3, 3, 3), float("nan"))
     optimizer.step()
     assert torch.equal(weight, moved)
+    optimizer.found_inf = torch.zeros(())  # type: ignore[attr-defined]
+    weight.grad = torch.randn(4, 3, 3, 3)
+    optimizer.step()
+    assert bool(weight.isfinite().all()), "its momentum was not spoilt either"
+    assert not torch.equal(weight, moved)
 
 
 def test_only_convolution_weights_are_orthogonal() -> None:

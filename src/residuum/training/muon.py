@@ -28,11 +28,30 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         matrices: `(N, rows, columns)`; zeros stay zero.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.transpose(1, 2)
-    x: Tensor = wide / wide.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
-    for _ in range(ITERATIONS):
-        square = x @ x.transpose(1, 2)
-        x = A * x + (B * square + C * square @ square) @ x
-    return x if wide is matrices else x.transpose(1, 2)
+    x: Tensor = wide / norms(wide)
+    product: Tensor = polynomials(x @ x.transpose(1, 2)) @ x
+    return product if wide is matrices else product.transpose(1, 2)
+
+
+def polynomials(gram: Tensor) -> Tensor:
+    """What x is multiplied by from the left in all iterations, from x x^T alone, which is much smaller than x.
+
+    An iteration multiplies x by P = A + B x x^T + C (x x^T)^2, and so x x^T by P from both sides; all these commute.
+    """
+    total: Tensor | None = None
+    for iteration in range(ITERATIONS):
+        factor = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        factor.diagonal(dim1=1, dim2=2).add_(A)
+        total = factor if total is None else factor @ total
+        if iteration < ITERATIONS - 1:
+            gram = factor @ gram @ factor
+    assert total is not None
+    return total
+
+
+def norms(matrices: Tensor) -> Tensor:
+    """Of each matrix, `(N, 1, 1)`; no less than 1e-12, to divide by."""
+    return matrices.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
 
 
 class Muon(torch.optim.SGD):
@@ -51,22 +70,36 @@ class Muon(torch.optim.SGD):
         super().step()
 
     def _turn(self, group: dict[str, Any]) -> None:
-        moved = [each for each in group["params"] if each.grad is not None]
-        alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-        for weight in moved:
-            buffer = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
-            buffer.mul_(group["momentum"]).add_(weight.grad)
-            ahead = weight.grad.add(buffer, alpha=group["momentum"]).flatten(1)
-            alike.setdefault(ahead.shape, []).append((weight, ahead))
-            weight.grad = None
-        for pairs in alike.values():
-            steps = orthogonalised(torch.stack([ahead for _, ahead in pairs]))
-            for (weight, _), step in zip(pairs, steps, strict=True):
-                self._turn_one(weight, step.reshape(weight.shape), group["lr"])
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for weight in group["params"]:
+            if weight.grad is not None:
+                alike.setdefault(weight.shape, []).append(weight)
+        for weights in alike.values():
+            self._turn_alike(weights, group["lr"], group["momentum"])
 
-    def _turn_one(self, weight: Tensor, step: Tensor, rate: float) -> None:
-        norm = weight.norm()
-        moved = weight - rate * torch.where(norm > 0, norm / step.norm().clamp_min(1e-12), 1.0) * step
-        turned = moved * torch.where(norm > 0, norm / moved.norm().clamp_min(1e-12), 1.0)
+    def _turn_alike(self, weights: list[Tensor], rate: float, momentum: float) -> None:
+        """Turn weights of one shape, all at once."""
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        buffers = [self.state[each].setdefault("momentum_buffer", torch.zeros_like(each)) for each in weights]
         spoilt: Tensor | None = getattr(self, "found_inf", None)
-        weight.copy_(turned if spoilt is None else torch.where(spoilt > 0, weight, turned))
+        if spoilt is not None:
+            gradients = [torch.where(spoilt > 0, 0.0, each) for each in gradients]
+            buffers_stay = torch.where(spoilt > 0, 1.0, momentum)
+        torch._foreach_mul_(buffers, momentum if spoilt is None else buffers_stay)
+        torch._foreach_add_(buffers, gradients)
+        ahead = torch._foreach_add(gradients, buffers, alpha=momentum)
+        steps = orthogonalised(torch.stack([each.flatten(1) for each in ahead]))
+        before = torch.stack([each.detach().flatten(1) for each in weights])
+        turned = turned_by(before, steps, rate)
+        if spoilt is not None:
+            turned = torch.where(spoilt > 0, before, turned)
+        for weight, found in zip(weights, turned, strict=True):
+            weight.copy_(found.view(weight.shape))
+            weight.grad = None
+
+
+def turned_by(weights: Tensor, steps: Tensor, rate: float) -> Tensor:
+    """Weights after steps of `rate` times their norm, which they keep; `(N, rows, columns)`, as the steps."""
+    own = weights.flatten(1).norm(dim=1)[:, None, None]
+    moved = weights - rate * torch.where(own > 0, own / norms(steps), 1.0) * steps
+    return moved * torch.where(own > 0, own / norms(moved), 1.0)
