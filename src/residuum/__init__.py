@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from residuum.data.source import Dataset
     from residuum.errors import ResiduumError
     from residuum.evaluation import Metrics
-    from residuum.experiments.claims import reproduce
+    from residuum.experiments.reproduce import reproduce
     from residuum.experiments.seeds import train_seeds
     from residuum.inspection.inspect import Inspection
     from residuum.inspection.start import inspect
@@ -132,7 +132,7 @@ _HOMES = {
     "net": "residuum.nets.catalog",
     "open_dataset": "residuum.data.open",
     "recipe": "residuum.training.recipes",
-    "reproduce": "residuum.experiments.claims",
+    "reproduce": "residuum.experiments.reproduce",
     "resume": "residuum.training.start",
     "train": "residuum.training.start",
     "train_seeds": "residuum.experiments.seeds",

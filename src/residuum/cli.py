@@ -22,7 +22,8 @@ from residuum.commands.export import Export
 from residuum.commands.inspect import Inspect
 from residuum.commands.list import List
 from residuum.commands.push import Push
-from residuum.commands.reproduce import Report, Reproduce
+from residuum.commands.report import Report
+from residuum.commands.reproduce import Reproduce
 from residuum.commands.summary import Summary
 from residuum.commands.train import Resume, Train
 from residuum.commands.weights import Weights

@@ -18,7 +18,8 @@ from test_pages import HOSTILE, Reader, read
 
 from residuum.report.figures import Drawing
 from residuum.report.inspection import captions
-from residuum.report.inspection.captions import CAPTIONS, LANGUAGES, STATES
+from residuum.records.text import LANGUAGES
+from residuum.report.inspection.captions import CAPTIONS, STATES
 from residuum.report.inspection.charts import STYLES, Span, curves, depths, histories, series, spans
 from residuum.report.inspection.page import PAGE, TEXT, Beside, PageFacts, inspect_page
 from residuum.report.inspection.parts import DRAWN, groups

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from residuum.classifier import Classifier
     from residuum.inspection.inspect import Inspection
     from residuum.inspection.subject import Subject
-    from residuum.report.inspection.captions import Language
+    from residuum.records.text import Language
     from residuum.report.progress import PartsProgress
 
 
@@ -180,7 +180,8 @@ lesions, landscape. Of a Run: history."""
         return _Look(model, classifier, looked_at, tuple(unreadable), Inspection(looked_at, ()))
 
     def _page(self, looks: Sequence[_Look], names: Mapping[str, str]) -> dict[str, bytes]:
-        from residuum.report.inspection.captions import LANGUAGES, WORDS
+        from residuum.records.text import LANGUAGES
+        from residuum.report.inspection.captions import WORDS
         from residuum.report.inspection.page import Beside, PageFacts, inspect_page
 
         languages: Sequence[Language] = LANGUAGES if self.lang == "both" else (self.lang,)

@@ -1,9 +1,8 @@
-"""`residuum reproduce` and `residuum report`."""
+"""`residuum reproduce`."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,80 +10,104 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from residuum.commands.options import Hardware, execution, shown_path
+from residuum.errors import InputError
 
 if TYPE_CHECKING:
+    from residuum.experiments.reproduce import Order
     from residuum.records.finding import Finding
 
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Reproduce a published claim: train, measure, judge; write a Finding and its page."""
+    """Reproduce published claims: train, measure, judge; write Findings, their pages and the ledger."""
 
-    claim: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")]
-    """degradation: deeper plain networks train worse, and shortcuts cure it."""
-    data: str = "digits"
-    """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
+    claims: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="CLAIM")] = ()
+    """degradation, shortcuts, ...: --list shows all."""
+    all: bool = False
+    """Every claim."""
+    list: bool = False
+    """Show the claims, what they cost and what was found last, and make nothing."""
+    budget: str = "quick"
+    """quick, short or paper, as far as the data has them."""
+    data: str | None = None
+    """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class; digits for quick,
+    cifar10 for short and paper."""
     data_dir: Path | None = None
     """Where the files of a named data set lie; downloaded otherwise."""
     seeds: int = 3
     """Trainings of each net."""
     depths: tuple[int, int] | None = None
-    """The shallow and the deep net; 20 56, or 18 34 for a folder."""
-    budget: str | None = None
-    """quick, short or paper, as far as the data has them."""
+    """The shallow and the deep net, for claims that compare two; 20 56, or 18 34 for a folder."""
     out: Path | None = None
-    """Where runs, Finding and report go; finished runs found there are reused."""
+    """Where runs, Findings and reports go; finished runs found there are reused."""
+    resume: bool = False
+    """Take over what is judged there already under the same conditions, in place of measuring again."""
     json: bool = False
-    """Print the Finding as JSON."""
+    """Print the Findings as JSON."""
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = field(default_factory=Hardware)
 
     def run(self) -> int:
-        from residuum.experiments.claims import reproduce
-        from residuum.report.progress import PlanProgress
+        from residuum.experiments.reproduce import reproduce_all
+        from residuum.report.progress import ReproductionProgress
 
-        with PlanProgress() as progress:
-            finding = reproduce(
-                self.claim,
-                self.data,
-                seeds=self.seeds,
-                depths=self.depths,
-                budget=self.budget,
-                out=self.out,
-                data_dir=self.data_dir,
-                execution=execution(self.hardware),
-                observer=progress,
-            )
+        if self.list:
+            print_claims()
+            return 0
+        if self.all == bool(self.claims):
+            wrong = "names claims and all of them" if self.all else "names no claim"
+            raise InputError(f"reproduce: {wrong}. Try: residuum reproduce degradation, or --all, or --list")
+        with ReproductionProgress() as progress:
+            findings = reproduce_all(self._order(), progress)
         if self.json:
-            print(json.dumps(finding.to_json(), indent=1, default=str))
+            plain = [finding.to_json() for finding in findings]
+            print(json.dumps(plain[0] if self.claims and len(plain) == 1 else plain, indent=1, default=str))
+        elif len(findings) == 1:
+            print_finding(findings[0])
         else:
-            print_finding(finding)
+            print_findings(findings)
         return 0
 
+    def _order(self) -> Order:
+        from residuum.experiments.reproduce import Order
 
-@dataclass(frozen=True)
-class Report:
-    """Draw the report of a Run anew, finished or not."""
-
-    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The Run directory."""
-
-    def run(self) -> int:
-        from residuum.report.run_page import write_run_report
-        from residuum.run import Run
-
-        run = Run.open(self.run_directory)
-        metrics, result = run.metrics(), run.result
-        if result is not None and (not metrics or metrics[-1]["step"] != result["steps"]):
-            print(f"warning: {run.path / 'metrics.jsonl'} is not whole: curves are missing", file=sys.stderr)
-        page = write_run_report(
-            run.path,
-            config=run.config.model_dump(mode="json"),
-            environment=run.environment,
-            metrics=metrics,
-            result=result,
+        return Order(
+            claims=self.claims,
+            budget=self.budget,
+            data=self.data,
+            data_dir=self.data_dir,
+            seeds=self.seeds,
+            depths=self.depths,
+            out=self.out,
+            keep=self.resume,
+            execution=execution(self.hardware),
         )
-        print(shown_path(page))
-        return 0
+
+
+def print_claims() -> None:
+    """Every claim: what it says, what its trainings are, and what was found last."""
+    from residuum.experiments.claims import claims
+    from residuum.experiments.known import last_findings
+    from residuum.report.page import Table
+    from residuum.report.table import print_table
+
+    known = last_findings()
+    rows = []
+    for name, claim in claims().items():
+        last = known.get(name)
+        said = [f"{last.verdict} ({last.budget})", last.cost] if last else ["", ""]
+        rows.append([name, claim.statement.en, claim.source, *said])
+    print_table(Table(("claim", "", "source", "last verdict", "cost then"), rows))
+    print("\nresiduum reproduce CLAIM makes one anew, --all every one")
+
+
+def print_findings(findings: list[Finding]) -> None:
+    """A verdict in each line, and where the ledger lies."""
+    from residuum.report.page import Table
+    from residuum.report.table import print_table
+
+    rows = [[finding.name, finding.claim.en, str(finding.verdict)] for finding in findings]
+    print_table(Table(("claim", "", "verdict"), rows))
+    print(f"\nledger: {shown_path(findings[0].directory.parent / 'ledger.html')}")
 
 
 def print_finding(finding: Finding) -> None:
@@ -92,11 +115,12 @@ def print_finding(finding: Finding) -> None:
     from residuum.report.finding_page import arms_table, judged_table
     from residuum.report.table import print_table
 
-    print(f"{finding.claim} ({finding.source})")
-    print(f"{finding.budget}\n")
-    print_table(arms_table(finding))
-    print()
-    print_table(judged_table(finding))
+    print(f"{finding.claim.en} ({finding.source})")
+    print(f"{finding.budget}: {finding.conditions}\n")
+    if finding.arms:
+        print_table(arms_table(finding))
+        print()
+        print_table(judged_table(finding))
     for failure in finding.failures:
         print(f"failed: {failure}")
     print(f"\nverdict: {finding.verdict}")

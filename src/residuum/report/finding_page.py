@@ -1,82 +1,122 @@
-"""The page of a Finding, and the table of it for a terminal."""
+"""The page of a Finding, and the tables of it for a terminal."""
 
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Mapping
 
-from residuum.records.finding import CONFIDENCE, Finding, Judged, Verdict
+from residuum.records.finding import CONFIDENCE, Basis, Finding, Measured, Verdict
 from residuum.report.figures import Drawing
 from residuum.report.page import Section, Table, render
 
 BADGES = {Verdict.HOLDS: "good", Verdict.DOES_NOT_HOLD: "bad", Verdict.NOT_DECIDED: "open"}
+RULES: dict[Basis, str] = {
+    "measured": f"A comparison is decided when the {CONFIDENCE:.0%} confidence interval of the difference of the two "
+    "means (Welch's t over the seeds) lies on one side of the margin.",
+    "counted": "The numbers are counted exactly and have no spread, so that their difference itself decides.",
+    "published": "Published figures alone decide: what it would take to measure this lies beyond this budget. Their "
+    "spread is unknown, so that their difference itself decides.",
+}
+RULE = (
+    "The claim holds if every comparison holds, does not hold if one does not, and is otherwise not decided at this "
+    "budget. The rule was fixed before the run."
+)
+RELATIONS = {"above": "above, by more than", "not above": "not above, within", "near": "equal, within"}
 
 
 def arms_table(finding: Finding) -> Table:
     """One row for each arm: published beside measured, mean ± std over the seeds."""
-    quantities = list(finding.arms[0].measured)
-    rows = [[arm.name, arm.published, *(arm.measured[name].percent() for name in quantities)] for arm in finding.arms]
-    return Table(("net", "published test error, %", *quantities), rows, numeric=tuple(range(2, 2 + len(quantities))))
+    names = [each.name for each in finding.quantities]
+    rows = [[arm.name, arm.published, *(_cell(finding, arm.measured, name) for name in names)] for arm in finding.arms]
+    return Table(("", "published", *names), rows, numeric=tuple(range(2, 2 + len(names))))
+
+
+def _cell(finding: Finding, measured: Mapping[str, Measured], name: str) -> str:
+    return finding.quantity(name).shown(measured[name]) if name in measured else ""
 
 
 def runs_table(finding: Finding) -> Table:
-    """One row for each run, in the order of arms and seeds."""
-    quantities = list(finding.arms[0].measured)
+    """One row for each training: errors, seconds, and the checksum of its weights."""
+    splits = [split for split in ("train", "val", "test") if any(split in run for run in finding.runs.values())]
     rows = [
-        [run, *(f"{100 * arm.measured[name].values[index]:.2f} %" for name in quantities)]
-        for arm in finding.arms
-        for index, run in enumerate(arm.runs)
-    ]
-    return Table(("run", *quantities), rows, numeric=tuple(range(1, 1 + len(quantities))))
+        [name, *(f"{100 * float(str(run[split])):.2f} %" if split in run else "" for split in splits),
+         f"{float(str(run.get('seconds', 0))):.1f}", str(run.get("weights_sha256", ""))[:12]]
+        for name, run in finding.runs.items()
+    ]  # fmt: skip
+    columns = ("run", *(f"{split} error" for split in splits), "seconds", "weights")
+    return Table(columns, rows, numeric=tuple(range(1, 2 + len(splits))))
 
 
 def judged_table(finding: Finding) -> Table:
     """One row for each comparison: difference with its confidence interval, margin, verdict."""
-    rows = [[each.comparison.statement, *_difference(each), str(each.verdict)] for each in finding.judged]
-    return Table(("comparison", "difference", "margin", "verdict"), rows, numeric=(1, 2))
+    rows = []
+    for each in finding.judged:
+        comparison = each.comparison
+        quantity = finding.quantity(comparison.quantity)
+        rows.append(
+            [
+                comparison.statement,
+                comparison.quantity,
+                comparison.published,
+                quantity.difference(each.difference, each.half_width),
+                f"{RELATIONS[comparison.relation]} {quantity.margin(comparison.margin)}",
+                str(each.verdict),
+            ]
+        )
+    columns = ("comparison", "quantity", "published", "difference", "to be", "verdict")
+    return Table(columns, rows, numeric=(3,))
 
 
-def _difference(judged: Judged) -> tuple[str, str]:
-    half = "" if math.isnan(judged.half_width) else f" ± {100 * judged.half_width:.2f}"
-    return f"{100 * judged.difference:+.2f}{half} points", f"{100 * judged.comparison.margin:.1f} points"
-
-
-def finding_page(finding: Finding, drawing: Drawing, *, caption: str, command: str) -> str:
+def finding_page(finding: Finding, drawing: Drawing | None, *, caption: str) -> str:
     """The self-contained page of a Finding."""
-    rule = (
-        f"A comparison is decided when the {CONFIDENCE:.0%} confidence interval of the difference of the two means "
-        f"(Welch's t over the seeds) lies on one side of the margin. The claim holds if every comparison holds, does "
-        f"not hold if one does not, and is otherwise not decided at this budget. The rule was fixed before the run."
-    )
-    environment = finding.environment
-    packages = environment.get("packages")
-    torch_version = packages.get("torch") if isinstance(packages, dict) else None
-    sections = [
-        Section(title="In short", text=finding.summary),
-        Section(title="What was measured", drawing=drawing, caption=caption),
-        Section(title="Published and measured", text=finding.budget, table=arms_table(finding)),
-        Section(title="Verdict", text=rule, table=judged_table(finding)),
-        Section(title="Every run", table=runs_table(finding)),
-        Section(
-            title="How it was made",
-            text=f"{_minutes(finding.seconds)} of training on {environment.get('device')}: {environment.get('cpu')}, "
-            f"{environment.get('threads')} threads, Python {environment.get('python')}, torch {torch_version}, "
-            f"commit {environment.get('commit') or 'unknown'}.",
-            folded=json.dumps({"recipe": finding.recipe, "environment": environment}, indent=1, default=str),
-        ),
-    ]
+    sections = [Section(title="In short", text=finding.summary)]
     if finding.failures:
         failures = Table(("run",), [[failure] for failure in finding.failures])
-        sections.insert(2, Section(title="Runs that failed", table=failures))
+        sections.append(Section(title="Trainings that failed", table=failures))
+    if drawing is not None:
+        sections.append(Section(title="What was measured", drawing=drawing, caption=caption))
+    if finding.arms:
+        rule = f"{RULES[finding.basis]} {RULE}"
+        sections += [
+            Section(title="Published and measured", text=f"{finding.conditions}.", table=arms_table(finding)),
+            Section(title="Verdict", text=rule, table=judged_table(finding), stacks=True),
+        ]
+    if finding.runs:
+        sections.append(Section(title="Every training", table=runs_table(finding), folds=len(finding.runs) > 12))
+    sections.append(
+        Section(
+            title="How it was made",
+            text=how(finding),
+            folded=json.dumps(
+                {"recipe": finding.recipe, "environment": finding.environment}, indent=1, default=str
+            ),
+        )
+    )  # fmt: skip
     return render(
-        title=finding.claim,
+        title=finding.claim.en,
         subtitle=finding.source,
         sections=sections,
         badge=str(finding.verdict),
         badge_kind=BADGES[finding.verdict],
-        footer=f"made by: {command}",
+        footer=f"made by: {finding.command}",
     )
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.1f} minutes"
+def how(finding: Finding) -> str:
+    """How long it took, on which machine, with which versions."""
+    environment = finding.environment
+    packages = environment.get("packages")
+    torch_version = packages.get("torch") if isinstance(packages, dict) else None
+    trained = f"{duration(finding.seconds)} of training and " if finding.runs else ""
+    return (
+        f"{trained}{duration(finding.measuring_seconds)} of measuring on {environment.get('device')}: "
+        f"{environment.get('cpu')}, {environment.get('threads')} threads, Python {environment.get('python')}, "
+        f"torch {torch_version}, commit {environment.get('commit') or 'unknown'}."
+    )
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `4.5 min`, `1.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -191,6 +191,39 @@ class PlanProgress(ConsoleProgress):
         self.show()
 
 
+class ReproductionProgress(PlanProgress):
+    """As `PlanProgress`, with a bar for what is measured on the trained nets of a claim."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self.claim = ""
+        self.claim_began = 0.0
+
+    def claim_started(self, name: str, number: int, count: int) -> None:
+        """Claim `number` of `count`, from 1, is measured."""
+        self._clear()
+        self.claim, self.claim_began = name, time.monotonic()
+        self.side = self.progress.add_task(f"{name} ({number} of {count})", total=None, unit="", note="")
+        self.told_at = self.claim_began
+
+    def claim_progress(self, done: int, total: int) -> None:
+        """So many of its measurements are done."""
+        if self.side is not None:
+            self.progress.update(self.side, completed=done, total=total)
+        now = time.monotonic()
+        if self.live or self.quiet or not 0 < done < total or now - self.told_at < LINE_SECONDS:
+            return
+        self.told_at = now
+        left = (now - self.claim_began) / done * (total - done)
+        self._line(f"  {self.claim}: {done:,} of {total:,}, {left:,.0f} s left")
+
+    def claim_ended(self, name: str, verdict: str) -> None:
+        """It is judged."""
+        self._clear()
+        if not self.quiet:
+            self._line(f"{name}: {verdict}, after {time.monotonic() - self.claim_began:,.1f} s of measuring")
+
+
 class _Lane(ConsoleProgress):
     """One of several trainings that run side by side, in the display of their plan."""
 

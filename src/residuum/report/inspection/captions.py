@@ -5,26 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-Language = Literal["en", "ko"]
-LANGUAGES: tuple[Language, ...] = get_args(Language)
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text in both languages."""
-
-    en: str
-    ko: str
-
-    def in_languages(self, languages: Sequence[Language]) -> list[tuple[Language, str]]:
-        """The text once for each language, with the language's code."""
-        return [(language, self.en if language == "en" else self.ko) for language in languages]
-
-    def joined(self, languages: Sequence[Language]) -> str:
-        """The text in one line, for headings."""
-        return " / ".join(dict.fromkeys(text for _, text in self.in_languages(languages)))
+from residuum.records.text import Language, Text
 
 
 @dataclass(frozen=True)

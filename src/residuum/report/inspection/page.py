@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from residuum.report.inspection.captions import CAPTIONS, STATES, WORDS, Language, explained, reason, said
+from residuum.records.text import Language
+from residuum.report.inspection.captions import CAPTIONS, STATES, WORDS, explained, reason, said
 from residuum.report.inspection.parts import groups
 from residuum.report.inspection.picture_parts import photo_figures
 from residuum.report.inspection.shown import PHOTO, Group, PhotoLike, Shown

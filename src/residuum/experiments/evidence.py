@@ -1,0 +1,137 @@
+"""What a claim is judged by: its finished trainings, and what is measured on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from residuum.classifier import Classifier
+from residuum.data.batches import evaluation_batches
+from residuum.data.source import Split
+from residuum.experiments.plan import Executed
+from residuum.experiments.setting import Setting, run_name
+from residuum.nets import catalog
+from residuum.records.finding import Arm, Measured, Quantity
+from residuum.report.figures import ArmCurves
+from residuum.report.seeds_page import over_seeds
+from residuum.run import Record, Run
+from residuum.training.prepare import fit_preprocessing, prepare_net
+
+OnProgress = Callable[[int, int], None]
+PROBE_IMAGES = 128
+
+
+def unheard(done: int, total: int) -> None:
+    """Progress that nobody follows."""
+
+
+TRAINING_ERROR, VAL_ERROR, TEST_ERROR = (Quantity(f"{name} error") for name in ("training", "val", "test"))
+SPLITS = {TRAINING_ERROR.name: "train", VAL_ERROR.name: "val", TEST_ERROR.name: "test"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The trainings of one claim, done.
+
+    Attributes:
+        setting: what was asked for.
+        done: finished Runs by name, and the failures.
+        progress: to be told how many of how many measurements are done, where they take more than a moment.
+        device: where to measure.
+    """
+
+    setting: Setting
+    done: Executed
+    progress: OnProgress = unheard
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def runs(self, net: str, **changes: Any) -> dict[str, Run]:
+        """The finished Runs of a net by name, in the order of the seeds; `changes` as they were planned."""
+        names = (run_name(net, seed, changes) for seed in self.setting.seeds)
+        return {name: self.done.runs[name] for name in names if name in self.done.runs}
+
+    def results(self, net: str, **changes: Any) -> list[Record]:
+        """What these Runs came to."""
+        return [run.result or {} for run in self.runs(net, **changes).values()]
+
+    @property
+    def errors(self) -> tuple[Quantity, ...]:
+        """The errors that every training of these data has: of training, and of the splits there are."""
+        dataset = self.setting.dataset
+        named = ((VAL_ERROR, dataset.val), (TEST_ERROR, dataset.test))
+        return (TRAINING_ERROR, *(quantity for quantity, split in named if split is not None))
+
+    @property
+    def judged_error(self) -> Quantity:
+        """Which error stands for how well a net does on new images: test, or validation where there is no test."""
+        return self.errors[-1]
+
+    def error(self, net: str, quantity: Quantity, **changes: Any) -> Measured:
+        """The error of the last iterate over the seeds, a share."""
+        split = SPLITS[quantity.name]
+        return Measured(tuple(float(result[split]["error"]) for result in self.results(net, **changes)))
+
+    def arm(
+        self,
+        net: str,
+        published: str = "",
+        *,
+        name: str | None = None,
+        own: Mapping[str, Measured] | None = None,
+        **changes: Any,
+    ) -> Arm:
+        """An arm with all errors of a net; `own` are further quantities, `changes` as its trainings were planned."""
+        measured = {quantity.name: self.error(net, quantity, **changes) for quantity in self.errors}
+        return Arm(
+            name=name or net,
+            published=published,
+            measured=measured | dict(own or {}),
+            runs=tuple(self.runs(net, **changes)),
+        )
+
+    def curves(self, net: str, *, name: str | None = None, **changes: Any) -> ArmCurves:
+        """Training and test error of a net over the steps, each seed a row."""
+        metrics = [run.metrics() for run in self.runs(net, **changes).values()]
+        train = over_seeds(metrics, "train_error")
+        assert train is not None
+        return ArmCurves(name or net, train, over_seeds(metrics, "test_error") or over_seeds(metrics, "val_error"))
+
+    def over_runs(self, net: str, measure: Callable[[Classifier], float], **changes: Any) -> Measured:
+        """Something measured on the trained net of each seed; it gets the Classifier, in eval mode on `device`."""
+        return Measured(tuple(measure(each) for each in self.classifiers(net, **changes)))
+
+    def classifiers(self, net: str, **changes: Any) -> list[Classifier]:
+        """The trained nets, in the order of the seeds, in eval mode on `device`."""
+        return [run.classifier().to(self.device) for run in self.runs(net, **changes).values()]
+
+    def images(self, classifier: Classifier, split: str, most: int = PROBE_IMAGES) -> tuple[Tensor, Tensor]:
+        """The first so many images of a split as the net takes them, `(N, C, H, W)`, and their labels, `(N,)`."""
+        part = self._first(self.setting.dataset.split(split), most)
+        return next(evaluation_batches(part, classifier.preprocessing, batch_size=len(part), device=self.device))
+
+    def batches(
+        self, classifier: Classifier, split: str, most: int, batch_size: int = 256
+    ) -> Sequence[tuple[Tensor, Tensor]]:
+        """As `images`, in batches."""
+        part = self._first(self.setting.dataset.split(split), most)
+        return [*evaluation_batches(part, classifier.preprocessing, batch_size=batch_size, device=self.device)]
+
+    @property
+    def judged_split(self) -> str:
+        """The split that `judged_error` is of."""
+        return SPLITS[self.judged_error.name]
+
+    def untrained(self, net: str, seed: int, **changes: Any) -> nn.Module:
+        """A net as its training began from that seed, in eval mode on `device`."""
+        recipe, dataset = self.setting.recipe(net, **changes), self.setting.dataset
+        preprocessing = fit_preprocessing(dataset, recipe, catalog.entry(net).input_size)
+        return prepare_net(net, dataset, preprocessing, recipe, seed).eval().to(self.device)
+
+    @staticmethod
+    def _first(split: Split, most: int) -> Split:
+        return split.subset(np.arange(min(most, len(split))))

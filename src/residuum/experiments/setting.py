@@ -1,0 +1,150 @@
+"""What a reproduction is asked for: how much it may cost, on which data, over which seeds.
+
+A budget says how every net is trained; the nets are the claims' own. The recipes by kind of data and budget:
+
+    data            quick                             short                           paper
+    grey, small     30 epochs, rate 0.1               -                               -
+    colour, small   5,000 images, 10 epochs           all images, 10 epochs           64,000 updates as published
+    a folder        5 epochs                          20 epochs                       600,000 updates as published
+
+`quick` and `short` have the paper's optimiser under one cycle of the learning rate, in bf16 where that is faster.
+`fast_cifar` would be faster still, but moves weights by Muon, which the papers' nets did not have: what is claimed of
+plain nets is claimed of plain gradient descent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from residuum.data.source import Dataset, stratified
+from residuum.errors import InputError, unknown
+from residuum.experiments.plan import PlannedRun
+from residuum.training import recipes
+from residuum.training.recipe import Recipe
+from residuum.training.schedules import OneCycle
+
+Kind = Literal["grey", "colour", "folder"]
+BudgetName = Literal["quick", "short", "paper"]
+BUDGET_NAMES: tuple[str, ...] = get_args(BudgetName)
+SUBSET_IMAGES = 5000
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a reproduction may cost: the recipe of each net, and the number of training images if not all."""
+
+    recipe: Callable[[str], Recipe]
+    words: str
+    images: int | None = None
+
+
+def _one_cycle_cifar(net: str) -> Recipe:
+    """The augmentation and optimiser of the paper under one cycle of the learning rate."""
+    own = recipes.recipe("paper_cifar", net)
+    return replace(
+        own, name="one_cycle_cifar", steps=None, epochs=10, schedule=OneCycle(), warm_up=None, precision="auto"
+    )
+
+
+def _folder(epochs: float) -> Callable[[str], Recipe]:
+    """Photographs; no branch starts at zero, which a plain net could not do."""
+    return lambda net: replace(recipes.recipe("folder", net), epochs=epochs, zero_init_residual=False)
+
+
+ONE_CYCLE_WORDS = "10 epochs, one cycle up to 0.1, augmented as in the paper"
+BUDGETS: dict[Kind, dict[str, Budget]] = {
+    "grey": {"quick": Budget(lambda net: recipes.recipe("digits", net), "30 epochs, one cycle up to 0.1")},
+    "colour": {
+        "quick": Budget(_one_cycle_cifar, ONE_CYCLE_WORDS, SUBSET_IMAGES),
+        "short": Budget(_one_cycle_cifar, ONE_CYCLE_WORDS),
+        "paper": Budget(lambda net: recipes.recipe("paper_cifar", net), "64,000 updates as published"),
+    },
+    "folder": {
+        "quick": Budget(_folder(5), "5 epochs, one cycle up to 0.05"),
+        "short": Budget(_folder(20), "20 epochs, one cycle up to 0.05"),
+        "paper": Budget(lambda net: recipes.paper_imagenet(), "600,000 updates as published"),
+    },
+}
+DEFAULT_DATA = {"quick": "digits", "short": "cifar10", "paper": "cifar10"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What every claim of a reproduction is given.
+
+    Attributes:
+        budget: its name; `recipe` gives what it means for a net.
+        data: what a person types for it; `data_dir` where a named set's files lie.
+        dataset: the images, already no more than the budget allows.
+        seeds: of every net.
+        depths: that were asked for in place of a claim's own.
+    """
+
+    budget: BudgetName
+    data: str
+    dataset: Dataset
+    seeds: tuple[int, ...]
+    data_dir: str | None = None
+    depths: tuple[int, int] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.dataset)
+
+    @property
+    def conditions(self) -> str:
+        """What is trained on, and how, in words."""
+        count = len(self.seeds)
+        name = self.dataset.name.rsplit("/", 1)[-1]
+        words = BUDGETS[self.kind][self.budget].words
+        return f"{name}, {len(self.dataset.train):,} training images, {words}; {count} seed{'s' if count > 1 else ''}"
+
+    def recipe(self, net: str, **changes: Any) -> Recipe:
+        """How a net is trained under this budget; `changes` are fields of the recipe."""
+        recipe = BUDGETS[self.kind][self.budget].recipe(net.partition("+")[0])
+        recipe = replace(recipe, track_test=self.dataset.test is not None)
+        return recipe.changed(changes) if changes else recipe
+
+    def planned(self, *nets: str, **changes: Any) -> list[PlannedRun]:
+        """A training of each net and seed, `changes` to the recipe in its name."""
+        return [
+            PlannedRun(net, self.recipe(net, **changes), seed, label=run_name(net, seed, changes))
+            for seed in self.seeds
+            for net in nets
+        ]
+
+
+def run_name(net: str, seed: int, changes: dict[str, Any]) -> str:
+    """What a training is called: `resnet20-seed0`, `resnet20,learning_rate=0.01-seed0`."""
+    said = [f"{name}={value}" for name, value in sorted(changes.items())]
+    return f"{','.join([net, *said])}-seed{seed}"
+
+
+def kind_of(dataset: Dataset) -> Kind:
+    """By which recipes a data set is trained on."""
+    if dataset.image_size is None:
+        return "folder"
+    return "grey" if dataset.channels == 1 else "colour"
+
+
+def within_budget(dataset: Dataset, budget: str) -> Dataset:
+    """The data set with no more training images than the budget allows, the same ones always.
+
+    Raises:
+        InputError: there is no such budget, or not for these data.
+    """
+    if budget not in BUDGET_NAMES:
+        raise unknown("budget", budget, BUDGET_NAMES)
+    choices = BUDGETS[kind_of(dataset)]
+    if budget not in choices:
+        raise InputError(
+            f"budget: there is no {budget} for {dataset.name}, only {', '.join(choices)}. "
+            f"Try: --budget {budget} --data cifar10"
+        )
+    images = choices[budget].images
+    if images is None or images >= len(dataset.train):
+        return dataset
+    part, _ = stratified(dataset.train.labels, (images, len(dataset.train) - images), seed=0)
+    return dataset.with_train(part)
