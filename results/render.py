@@ -1,7 +1,12 @@
-"""Write the tables of the README from the records in this folder: `python results/render.py`.
+"""Write what is told of the records in this folder: `python results/render.py`.
 
 A place in the README is marked `<!-- results: NAME -->`; what stands there up to `<!-- end -->` is replaced by the
-table of `NAME.json`. `tests/test_readme.py` fails where the README does not say what the records say.
+table of `NAME.json`; `claims` stands for all of `claims-*.json`, of which are also made:
+
+    docs/claims.md, claims.html      the ledger of claims; claims.ko.* in Korean, figures in docs/claims/
+    src/residuum/experiments/known.json   what the package knows of its claims
+
+`tests/test_readme.py` fails where any of these does not say what the records say.
 """
 
 from __future__ import annotations
@@ -11,8 +16,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+from residuum.experiments.known import condensed
+from residuum.records.finding import Finding
+from residuum.records.findings_file import figure_of, read_findings
+from residuum.report.ledger import Entry, by_claim, small_figure, summary_markdown, write_ledger
+
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+DOCS = HERE.parent / "docs"
+KNOWN = HERE.parent / "src" / "residuum" / "experiments" / "known.json"
+LEDGER = "claims"
 MARK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
@@ -216,10 +229,55 @@ TABLES = {
 }
 
 
+def recorded() -> dict[Path, list[Finding]]:
+    """The Findings of each record of claims, in the order of the claims."""
+    return {path: read_findings(path) for path in sorted(HERE.glob(f"{LEDGER}-*.json"))}
+
+
+def entries() -> list[Entry]:
+    """The claims on record; each with the figure of the dearest budget that has one."""
+    found = recorded()
+    files = {id(finding): path for path, findings in found.items() for finding in findings}
+    made = []
+    for findings in by_claim([finding for each in found.values() for finding in each]):
+        figures = (figure_of(files[id(finding)], finding.name) for finding in findings)
+        figure = next((path for path in figures if path.is_file()), None)
+        small = small_figure(figure.read_bytes()) if figure else b""
+        made.append(Entry(findings, figure=small, picture=f"{LEDGER}/{findings[0].name}.png" if figure else ""))
+    return made
+
+
+def known() -> str:
+    """What the package knows of its claims, as JSON."""
+    findings = [finding for each in recorded().values() for finding in each]
+    return json.dumps(condensed(findings), indent=1, ensure_ascii=False) + "\n"
+
+
+def write_claims() -> None:
+    """The ledger with its figures, and what the package knows."""
+    found = entries()
+    if not found:
+        return
+    (DOCS / LEDGER).mkdir(exist_ok=True)
+    for entry in found:
+        if entry.figure:
+            (DOCS / entry.picture).write_bytes(entry.figure)
+    write_ledger(DOCS, found, name=LEDGER)
+    KNOWN.write_text(known())
+
+
+def claims_table() -> str:
+    """How many claims came to which verdict, and a line for each."""
+    found = entries()
+    return summary_markdown(found) if found else "No claim is on record yet."
+
+
 def rendered(text: str) -> str:
     """The README with all tables as the records have them."""
 
     def table(match: re.Match[str]) -> str:
+        if match["name"] == LEDGER:
+            return f"{match[1]}{claims_table()}\n{match['end']}"
         record = json.loads((HERE / f"{match['name']}.json").read_text())
         return f"{match[1]}{TABLES.get(match['name'], finding_table)(record)}\n{match['end']}"
 
@@ -227,4 +285,5 @@ def rendered(text: str) -> str:
 
 
 if __name__ == "__main__":
+    write_claims()
     README.write_text(rendered(README.read_text()))

@@ -39,10 +39,11 @@ FLOORS = {
     "cli": 9,
     "__main__": 10,
 }
-# On one floor the order is fixed where one room builds on the other, such as errors, then files; classifier, then run.
+# On one floor the order is fixed where one room builds on the other, such as errors, then files, then records.
 ORDER_ON_A_FLOOR = {
     ("files", "errors"),
     ("records", "errors"),
+    ("records", "files"),
     ("classifier", "classifier_directory"),
     ("classifier", "prediction"),
     ("run", "classifier"),

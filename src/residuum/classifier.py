@@ -278,7 +278,7 @@ class Classifier:
         if net is not None:
             _require_fit(stored.state, net.state_dict(), stored.net_name, str(path))
             net.load_state_dict(stored.state, strict=False)
-        elif stored.net_name in catalog.CATALOG:
+        elif catalog.knows(stored.net_name):
             classes, channels = len(stored.class_names), stored.preprocessing.channels
             net = net_with(stored.state, stored.net_name, num_classes=classes, in_channels=channels, source=str(path))
         else:

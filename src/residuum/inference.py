@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
-from residuum.nets.blocks import PostActivation
+from residuum.nets.blocks import PostActivation, SingleBlock
 from residuum.nets.layers import NormalisesWithReLU, normalised_relu
 from residuum.nets.resnet import ResNet
 
@@ -249,7 +249,12 @@ def _to_join(net: nn.Module) -> dict[nn.Module, nn.Module]:
     """What to put in the place of a catalog net's blocks that end with a normalisation, an addition and a ReLU."""
     blocks = [module for module in net.modules() if isinstance(module, PostActivation)]
     ours = type(net) is ResNet and all(type(block).forward is PostActivation.forward for block in blocks)
-    return {block: _Joined(block) for block in blocks if ours and isinstance(block.se, nn.Identity)}
+    return {block: _Joined(block) for block in blocks if ours and _may_join(block)}
+
+
+def _may_join(block: PostActivation) -> bool:
+    """Whether one operation can end a block; of a single layer it would write over what that layer reads."""
+    return block.is_plain_sum and not isinstance(block, SingleBlock)
 
 
 def _packed(found: Prepared, images: Tensor) -> Prepared:

@@ -1,6 +1,7 @@
 """A model reference, the one string every command takes, and what it stands for.
 
 resnet50             a net of the catalog, untrained
+resnet50+widen=2     the same with fields changed (`residuum.nets.modified`)
 resnet50:imagenet    published weights of it, the best on that data
 resnet50:a1_in1k     those with that tag; `residuum list --weights` shows them
 hub:owner/name       a Classifier on the Hugging Face hub
@@ -60,7 +61,7 @@ def load(
         if Run.stands_at(path):
             return Run.open(path).classifier(net=net)
         return Classifier.load(path, net=net)
-    if name in catalog.CATALOG:
+    if catalog.knows(name):
         return untrained(name)
     if os.path.exists(name):
         if _is_safetensors(path):
@@ -78,6 +79,8 @@ def load(
     entry = weights_of(name)
     if entry is not None:
         return pretrained(entry, on_bytes=on_bytes)
+    if catalog.base(name) in catalog.CATALOG:
+        catalog.entry(name)  # says which change is wrong
     raise InputError(
         f"model: {name!r} is neither a directory nor a net. Try: a Run directory, or {nearest(name, catalog.CATALOG)}"
     )
@@ -90,7 +93,7 @@ def weights_of(reference: str | Path) -> PretrainedWeights | None:
         InputError: that net has no such weights.
     """
     net_name, colon, tag = str(reference).partition(":")
-    if not colon or net_name not in catalog.CATALOG or os.path.exists(reference):
+    if not colon or os.path.exists(reference) or not catalog.knows(net_name):
         return None
     return find(net_name, tag)
 
@@ -289,7 +292,7 @@ def skeleton(reference: str | Path) -> Skeleton:
         InputError: as `load`.
     """
     name = str(reference)
-    if name in catalog.CATALOG and not os.path.isdir(reference):
+    if catalog.knows(name) and not os.path.isdir(reference):
         entry = catalog.entry(name)
         with without_values():
             return Skeleton(entry.build(), entry.input_shape, entry)
@@ -301,6 +304,4 @@ def skeleton(reference: str | Path) -> Skeleton:
         return Skeleton(net, (prepared.channels, *prepared.crop), catalog.entry(weights.net))
     classifier = load(reference)
     preprocessing = classifier.preprocessing
-    return Skeleton(
-        classifier.net, (preprocessing.channels, *preprocessing.crop), catalog.CATALOG.get(classifier.net_name)
-    )
+    return Skeleton(classifier.net, (preprocessing.channels, *preprocessing.crop), catalog.find(classifier.net_name))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from residuum import __version__
 from residuum.cli import main, parse
+from residuum.experiments.claims import claims
 from residuum.nets.catalog import CATALOG
 
 BRIEF = ("--max-steps", "2", "--batch-size", "16")
@@ -70,6 +71,46 @@ def test_an_error_is_listed_with_its_protocol(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     for expected in ("10.07, one net, one crop, top-5", "27.88, 10-crop top-1, option A", "24.52 (option B), 10-crop"):
         assert expected in out
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_list_of_claims_fits_a_terminal(
+    width: int, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["reproduce", "--list", "--budget", "quick"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    for name, claim in claims().items():
+        assert any(re.match(rf"{name}  +(\d+ trainings|no training|needs other data)", line) for line in lines), name
+        assert claim.statement.en.split()[0] in " ".join(lines)
+    assert re.match(r"all, at budget quick, 3 seeds: \d+ trainings, [\d.]+ T multiply-adds forward", lines[-2])
+    assert not list(here.iterdir()), "nothing is made"
+    assert main(["reproduce", "degradation", "table1", "--list", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["trainings"]) for row in rows] == [("degradation", 12), ("table1", 0)]
+
+
+def test_a_claim_is_reproduced_printed_and_recorded(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that needs no training."""
+    assert main(["reproduce", "vgg_memory", "--out", "out", "--record", "claims-quick.json"]) == 0
+    printed = capsys.readouterr()
+    assert re.search(r"^verdict: (holds|does not hold)$", printed.out, re.MULTILINE)
+    assert "report: out/vgg_memory/report.html" in printed.out
+    assert "1 claim: nothing to train" in printed.err
+    assert (
+        main(["reproduce", "two_3x3", "vgg_memory", "--out", "out", "--resume", "--record", "claims-quick.json"]) == 0
+    )
+    printed = capsys.readouterr()
+    assert "ledger: out/ledger.html" in printed.out
+    assert re.search(r"^two_3x3 +Two 3x3", printed.out, re.MULTILINE)
+    recorded = [each["name"] for each in json.loads((here / "claims-quick.json").read_text())]
+    assert recorded == ["two_3x3", "vgg_memory"]
+    assert {path.name for path in (here / "claims-quick").iterdir()} == {"two_3x3.png", "vgg_memory.png"}
+    assert main(["reproduce", "vgg_memory", "--out", "out", "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "vgg_memory"
 
 
 def test_train_writes_a_run_and_says_where(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,6 +206,8 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
     (here / "used").mkdir()
     (here / "used" / "thesis.txt").write_text("mine")
     (here / "file").write_text("a file")
+    (here / "none.json").write_text("{}")
+    (here / "bad.json").write_text("[{")
     damaged = here / "damaged"
     (damaged / "checkpoints" / "step-00000001").mkdir(parents=True)
     for name in ("run.json", "environment.json"):
@@ -230,6 +273,29 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
         "no such split": (["evaluate", str(run), "--data", "digits", "--views", "10"], "Try: --views 1"),
         "report of nothing": (["report", "empty"], "is not a Run"),
         "unknown claim": (["reproduce", "degradatoin"], "Try: degradation"),
+        "unknown claim in the list": (["reproduce", "degradatoin", "--list"], "Try: degradation"),
+        "no claim": (["reproduce"], "names no claim. Try: residuum reproduce degradation, or --all, or --list"),
+        "a claim and all": (["reproduce", "degradation", "--all"], "Try: residuum reproduce --all"),
+        "a claim twice": (["reproduce", "degradation", "degradation"], "names one twice. Try: degradation"),
+        "no seeds": (["reproduce", "degradation", "--seeds", "0"], "--seeds: must be at least 1 and at most 1000"),
+        "unknown budget": (["reproduce", "degradation", "--budget", "quik"], "Try: --budget quick"),
+        "unknown budget in the list": (["reproduce", "--list", "--budget", "quik"], "Try: --budget quick"),
+        "a budget that digits lack": (
+            ["reproduce", "degradation", "--budget", "paper", "--data", "digits"],
+            "--budget: there is no paper for digits, only quick. Try: --budget paper --data cifar10",
+        ),
+        "depths of one net": (["reproduce", "degradation", "--depths", "20", "20"], "Try: --depths 20 56"),
+        "depths of a claim without": (
+            ["reproduce", "degradation", "shortcuts", "--depths", "20", "32"],
+            "not for shortcuts. Try: without --depths",
+        ),
+        "depths of all": (["reproduce", "--all", "--depths", "20", "32"], "Try: without --depths"),
+        "a reproduction into a file": (["reproduce", "degradation", "--out", "file"], "file: is a file"),
+        "a record of text": (["reproduce", "degradation", "--record", "a.txt"], "Try: --record a.json"),
+        "a record nowhere": (["reproduce", "degradation", "--record", "no/a.json"], "Try: --record a.json"),
+        "a record that is none": (["reproduce", "degradation", "--record", "none.json"], "is no list of Findings"),
+        "a damaged record": (["reproduce", "degradation", "--record", "bad.json"], "cannot be read as JSON"),
+        "a list with data": (["reproduce", "--list", "--data", "mnist"], "means nothing for --list"),
         "unknown pattern": (["list", "densenet"], "no net matches 'densenet'. Try: residuum list"),
     }
 
@@ -420,7 +486,8 @@ OPTIONS = {
     "calibrate": "data data-dir split out device json",
     "export": "to out uint8 json",
     "push": "private license",
-    "reproduce": "data data-dir seeds depths budget out json device threads workers cache-gib plain-operators",
+    "reproduce": "all list budget data data-dir seeds depths out resume record json "
+    "device threads workers cache-gib plain-operators",
     "report": "",
     "list": "weights json",
     "summary": "input batch depth format html drawing json",

@@ -33,7 +33,11 @@ def conv_cost(cin: int, cout: int, kernel: int, side: int) -> tuple[int, int]:
 
 
 def resnet_by_hand(variant: Variant, input_size: int, num_classes: int) -> tuple[int, int]:
-    """Parameters and multiply-adds by formula: convolutions, two values a channel for each BN, the linear layer."""
+    """Parameters and multiply-adds by formula: convolutions, two values a channel for each BN, the linear layers.
+
+    Without batch normalisation one value a channel is left of each, a bias of the convolution before it or, in
+    pre-activation blocks, of the one that ends the sum before it.
+    """
     channels = variant.widths[0]
     if variant.stem == "cifar":
         side = input_size
@@ -50,14 +54,18 @@ def resnet_by_hand(variant: Variant, input_size: int, num_classes: int) -> tuple
     for stage, (count, base) in enumerate(zip(variant.blocks, variant.widths, strict=True)):
         for number in range(count):
             before, width = side, base * variant.widen
-            out = width if variant.block == "basic" else 4 * base
+            out = 4 * base if variant.block == "bottleneck" else width
             if stage > 0 and number == 0:
                 side //= 2
             if variant.block == "basic":
                 terms += [conv_cost(channels, width, 3, side), conv_cost(width, width, 3, side)]
                 inner = [channels, width] if variant.preactivation else [width, width]
+            elif variant.block == "single":
+                terms.append(conv_cost(channels, width, 3, side))
+                inner = [channels] if variant.preactivation else [width]
             else:
-                reduced = side if variant.stride_on == "first" else before
+                first_halves = variant.stride_on == "first" or variant.downsampling != "stride"
+                reduced = side if first_halves else before
                 terms += [
                     conv_cost(channels, width, 1, reduced),
                     conv_cost(width // variant.groups, width, 3, side),  # each output sees the inputs of its group
@@ -75,10 +83,19 @@ def resnet_by_hand(variant: Variant, input_size: int, num_classes: int) -> tuple
             if variant.shortcut == "project_all" or (variant.shortcut in ("project", "pool_project") and changes):
                 terms.append(conv_cost(channels, out, 1, side))
                 norms += 0 if variant.preactivation else out
+            if variant.shortcut in ("gated", "gated_shortcut"):
+                terms.append(conv_cost(channels, out, 1, side))
+                biases += out
             channels = out
     norms += channels if variant.preactivation else 0
-    parameters = sum(weights for weights, _ in terms) + biases + 2 * norms + channels * num_classes + num_classes
-    return parameters, sum(macs for _, macs in terms) + channels * num_classes
+    biases += norms * (2 if variant.batch_norm else 1)
+    heads = [(channels, num_classes)]
+    if variant.head == "linear":
+        heads = [(channels * 4 * 4, 256), (256, num_classes)]
+    biases += sum(outputs for _, outputs in heads)
+    linear_weights = sum(inputs * outputs for inputs, outputs in heads)
+    parameters = sum(weights for weights, _ in terms) + biases + linear_weights
+    return parameters, sum(macs for _, macs in terms) + linear_weights
 
 
 def conv(cin: int, cout: int, kernel: int, side: int, *, groups: int = 1) -> Cost:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from residuum.records.finding import Arm, Comparison, Finding, Measured, Verdict, judge
+from residuum.records.finding import Arm, Comparison, Finding, Measured, Quantity, Verdict, exactly, judge
+from residuum.records.text import Text
 from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
-from residuum.report.finding_page import arms_table, finding_page, judged_table, runs_table
+from residuum.report.finding_page import arms_table, finding_page, judged_table, runs_table, to_be
 from residuum.report.page import Section, Table, render
 from residuum.report.run_page import curve, write_run_report
 
@@ -95,17 +96,27 @@ def test_empty_parts_are_left_out() -> None:
 
 def finding(text: str, **changes: Any) -> Finding:
     a, b = Measured((0.30, 0.32, 0.31)), Measured((0.10, 0.12, 0.11))
-    comparison = Comparison(statement=text, a="a", b="b", relation="above", margin=0.005)
+    comparison = Comparison(
+        statement=text, a="a", b="b", relation="above", margin=0.005, quantity="training error", published=text
+    )
     arms = (
         Arm(name=f"{text}a", published=text, measured={"training error": a}, runs=("a-0", "a-1", "a-2")),
         Arm(name="b", published="8.75 %", measured={"training error": b}, runs=("b-0", "b-1", "b-2")),
     )
+    measured = {"a": {"training error": a}, "b": {"training error": b}}
+    runs = {
+        f"{name}-{seed}": {"train": error, "seconds": 15.0, "weights_sha256": "0123456789abcdef"}
+        for name, values in (("a", a.values), ("b", b.values))
+        for seed, error in enumerate(values)
+    }
     values: dict[str, Any] = {
-        "name": "degradation", "claim": text, "source": text, "summary": "In two sentences.",
-        "budget": text, "quantity": "training error",
-        "arms": arms, "judged": (judge(comparison, {"a": a, "b": b}),), "seeds": (0, 1, 2), "seconds": 90.0,
-        "recipe": {"name": text}, "environment": {"cpu": text, "cpus": 2, "packages": {"torch": "2.13"}},
-        "directory": Path("x"),
+        "name": "degradation", "claim": Text(text, text), "source": text, "group": "He et al. 2015",
+        "summary": "In two sentences.", "caption": f"the caption {text}", "budget": "quick", "conditions": text,
+        "basis": "measured", "quantities": (Quantity("training error"),), "arms": arms,
+        "judged": (judge(comparison, measured),), "seeds": (0, 1, 2), "runs": runs, "seconds": 90.0,
+        "measuring_seconds": 2.5, "recipe": {"name": text},
+        "environment": {"cpu": text, "cpus": 2, "threads": 2, "packages": {"torch": "2.13"}},
+        "command": f"residuum reproduce degradation {text}", "directory": Path("x"),
     }  # fmt: skip
     return Finding(**values | changes)
 
@@ -113,17 +124,20 @@ def finding(text: str, **changes: Any) -> Finding:
 def test_the_page_of_a_finding() -> None:
     one = finding("The claim.")
     assert one.verdict == Verdict.HOLDS
-    page = finding_page(one, drawing(), caption="the caption", command="residuum reproduce degradation")
+    page = finding_page(one, drawing())
     text = " ".join(read(page).text)
-    for expected in ("The claim.", "holds", "31.00 ± 1.00 %", "8.75 %", "+20.00 ± 2.27 points", "0.5 points",
-                     "a-2", "32.00 %", "1.5 minutes", "the caption", "residuum reproduce degradation"):  # fmt: skip
+    for expected in ("The claim.", "holds", "31.00 ± 1.00 %", "8.75 %", "+20.00 ± 2.27 points",
+                     "above, by more than 0.50 points", "a-2", "32.00 %", "15.0", "0123456789ab", "the caption",
+                     "1.5 min of training and 2.5 s of measuring", "2 threads", "torch 2.13", "commit unknown",
+                     "residuum reproduce degradation"):  # fmt: skip
         assert expected in text, expected
     assert 'class="badge good"' in page
+    assert "stacks" in page
 
 
 def test_a_hostile_finding_is_text() -> None:
     one = finding(HOSTILE, failures=(HOSTILE,))
-    page = finding_page(one, drawing(), caption=HOSTILE, command=HOSTILE)
+    page = finding_page(one, drawing())
     reader = read(page)
     assert "img" not in reader.tags
     assert "alert(1)" in "".join(reader.text)
@@ -133,14 +147,55 @@ def test_a_hostile_finding_is_text() -> None:
 
 def test_a_finding_of_one_seed_and_one_without_comparisons() -> None:
     a, b = Measured((0.3,)), Measured((0.1,))
-    comparison = Comparison(statement="s", a="a", b="b", relation="above", margin=0.005)
+    comparison = Comparison(statement="s", a="a", b="b", relation="above", margin=0.005, quantity="e", published="3 %")
     arms = tuple(Arm(name=n, published="", measured={"e": m}, runs=(f"{n}-0",)) for n, m in (("a", a), ("b", b)))
-    one = finding("c", arms=arms, judged=(judge(comparison, {"a": a, "b": b}),))
-    assert judged_table(one).rows[0][1:3] == ["+20.00 points", "0.5 points"]
-    assert arms_table(one).rows == [["a", "", "30.00 %"], ["b", "", "10.00 %"]]
-    assert runs_table(one).rows == [["a-0", "30.00 %"], ["b-0", "10.00 %"]]
-    read(finding_page(one, drawing(), caption="", command=""))
-    read(finding_page(finding("c", judged=(), failures=("a-1: nan",)), drawing(), caption="", command=""))
+    one = finding(
+        "c",
+        arms=arms,
+        quantities=(Quantity("e"),),
+        judged=(judge(comparison, {arm.name: arm.measured for arm in arms}),),
+        runs={"a-0": {"train": 0.3, "test": 0.4, "seconds": 1.0}, "b-0": {"train": 0.1, "seconds": 2.0}},
+    )
+    assert judged_table(one).rows == [
+        ["s", "e", "3 %", "+20.00 points", "above, by more than 0.50 points", "not decided at this budget"]
+    ]
+    assert arms_table(one).rows == [["a", "30.00 %"], ["b", "10.00 %"]], "no column without a value"
+    assert arms_table(one).numeric == (1,)
+    assert runs_table(one).rows == [["a-0", "30.00 %", "40.00 %", "1.0", ""], ["b-0", "10.00 %", "", "2.0", ""]]
+    read(finding_page(one, drawing()))
+    failed = finding_page(finding("c", arms=(), judged=(), quantities=(), failures=("a-1: nan",)), None)
+    assert "a-1: nan" in "".join(read(failed).text)
+    assert "<svg" not in failed
+
+
+def test_a_finding_that_was_counted_says_how_it_was_decided() -> None:
+    sizes = Quantity("parameters", "")
+    arms = (
+        Arm(name="resnet50", published="25.6 M", measured={"parameters": exactly(25_557_032), "error": Measured(())}),
+        Arm(name="vgg16", published="", measured={"parameters": exactly(138_357_544)}),
+    )
+    fewer = Comparison(statement="s", a="vgg16", b="resnet50", relation="above", margin=1e6, quantity="parameters")
+    same = Comparison(statement="s", a="resnet50", b=25e6, relation="near", margin=1e6, quantity="parameters")
+    measured = {arm.name: arm.measured for arm in arms}
+    one = finding(
+        "c", basis="counted", quantities=(sizes, Quantity("error")), arms=arms, runs={}, seeds=(),
+        judged=(judge(fewer, measured), judge(same, measured)),
+    )  # fmt: skip
+    assert one.verdict == Verdict.HOLDS
+    assert arms_table(one).rows == [["resnet50", "25.6 M", "25,557,032", "none"], ["vgg16", "", "138,357,544", ""]]
+    assert [row[3] for row in judged_table(one).rows] == ["+112,800,512", "+557,032"]
+    assert to_be(one, one.judged[1]) == "equal, within 1,000,000"
+    assert to_be(one, one.judged[1], "ko") == "1,000,000 안에서 같음"
+    text = " ".join(read(finding_page(one, drawing())).text)
+    assert "counted exactly" in text
+    assert "of training" not in text
+    assert "Every training" not in text
+
+
+def test_an_environment_of_several_machines_names_all() -> None:
+    places = {"cpu": ["A", "B"], "threads": [1, 2], "packages": [{"torch": "2.12"}, {"torch": "2.13"}], "commit": None}
+    text = " ".join(read(finding_page(finding("c", environment=places), None)).text)
+    assert "A and B, 1 and 2 threads, Python unknown, torch 2.12 and 2.13, commit unknown" in text
 
 
 def config(**changes: Any) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from residuum.report import progress as module
+from residuum.report.numbers import duration
 from residuum.report.page import Table
-from residuum.report.progress import ConsoleProgress, PlanProgress
+from residuum.report.progress import ConsoleProgress, PlanProgress, ReproductionProgress
 from residuum.report.table import print_table
 
 RECORD: dict[str, Any] = {"step": 100, "epoch": 2.0, "seconds": 4.0, "train_error": 0.25, "val_error": 0.125}
@@ -80,6 +82,82 @@ def test_a_plan_in_a_pipe_is_one_line_for_each_run(capsys: pytest.CaptureFixture
         assert progress.progress.tasks[0].completed == pytest.approx(100)
     out, err = capsys.readouterr()
     assert (out, err) == ("", "run 1 of 2\nrun 2 of 2\n")
+
+
+class Clock:
+    """Stands for the module `time` of the progress: it goes on as a test says."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_a_plan_in_a_pipe_says_how_long_it_will_take(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """By what was made, not by what was finished before; time between two trainings is not theirs."""
+    with PlanProgress() as progress:
+        progress.plan_started("all", 4, 40.0)
+        for number, made in enumerate([False, True, True, True]):
+            progress.run_started(number, 10.0, 100)
+            if made:
+                progress.started(f"net{number}", 0, 100, 50)
+                clock.now += 60
+            progress.run_ended()
+            clock.now += 500
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
+    assert told == ["run 1 of 4", "run 2 of 4", "run 3 of 4, about 2.0 min left", "run 4 of 4, about 60 s left"]
+
+
+def test_what_is_measured_is_told_in_a_pipe(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with ReproductionProgress() as progress:
+        progress.plan_started("2 claims", 1, 1.0)
+        progress.claim_started("degradation", 1, 2)
+        for done in range(1, 5):
+            clock.now += 6
+            progress.claim_progress(done, 4)
+        progress.claim_ended("degradation", "holds")
+        progress.claim_started("shortcuts", 2, 2)
+        progress.claim_ended("shortcuts", "could not be measured (KeyError: 'x')")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "  degradation: 2 of 4, 12 s left",
+        "degradation: holds, after 24 s of measuring",
+        "shortcuts: could not be measured (KeyError: 'x'), after 0.0 s of measuring",
+    ]
+
+
+def test_what_is_measured_has_a_bar_below_that_of_the_plan(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with ReproductionProgress() as progress:
+        progress.plan_started("2 claims on digits", 3, 30.0)
+        progress.run_started(0, 10.0, 100)
+        train(progress)
+        progress.run_ended()
+        progress.claim_started("degradation", 1, 2)
+        progress.claim_progress(3, 4)
+        progress.progress.refresh()
+        drawn = "".join(segment.text for segment in progress.console.render(progress.progress))
+        for expected in ("2 claims on digits", "1 of 3 runs", "measuring degradation", "3/4", "claim 1 of 2"):
+            assert expected in drawn, expected
+        progress.claim_ended("degradation", "holds")
+        assert [task.description for task in progress.progress.tasks] == ["2 claims on digits"]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.04, "0.0 s"), (3.21, "3.2 s"), (45.4, "45 s"), (90, "1.5 min"), (5399, "90.0 min"), (5400, "1.5 h")],
+)
+def test_times_are_shown_in_the_unit_that_suits_them(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
 
 
 def test_a_plan_side_by_side_adds_up_its_runs(capsys: pytest.CaptureFixture[str]) -> None:

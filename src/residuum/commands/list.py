@@ -53,7 +53,10 @@ class List:
         for entry in entries if self.pattern else ():
             if entry.note:
                 print_text(f"{entry.name}: {entry.note}")
-        print_text("residuum summary NET shows what one costs, residuum compare NET NET two side by side")
+        print_text(
+            "residuum summary NET shows what one costs, residuum compare NET NET two side by side\n"
+            "Fields of a net can be changed: residuum summary resnet20+shortcut=project+batch_norm=no"
+        )
         return 0
 
     def _weights(self) -> int:

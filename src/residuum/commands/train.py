@@ -25,8 +25,8 @@ class Train:
     """Train a net on a data set or a folder of images, into a Run directory."""
 
     net: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NET")]
-    """Name of a net, untrained (`residuum list` shows them); or weights to go on from: resnet18:imagenet, a Run or a
-    Classifier directory."""
+    """Name of a net, untrained (`residuum list` shows them; fields changed as in resnet20+shortcut=project); or weights
+    to go on from: resnet18:imagenet, a Run or a Classifier directory."""
     data: str
     """digits, cifar10, cifar100, mnist, fashion-mnist, or a folder with one directory for each class."""
     data_dir: Path | None = None

@@ -116,7 +116,7 @@ def read_classifier(path: str | Path) -> Classifier:
     path = Path(path)
     metadata, content = _read_safetensors(path)
     description = described(metadata, str(path))
-    if description.net not in catalog.CATALOG:
+    if not catalog.knows(description.net):
         raise InputError(f"{path}: holds weights of {description.net}, which is not in the catalog. Try: its directory")
     state = from_bytes(content, str(path))
     if digest(state) != description.weights_sha256:

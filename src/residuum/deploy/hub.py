@@ -135,7 +135,7 @@ def facts(
     license: str | None = None,
 ) -> CardFacts:
     """What the README of a Classifier is written from."""
-    entry = catalog.CATALOG.get(classifier.net_name)
+    entry = catalog.find(classifier.net_name)
     preprocessing = plain_preprocessing(replace(classifier.preprocessing, mean_image=None))
     return CardFacts(
         hub_name=name,

@@ -12,15 +12,18 @@ from torch import Tensor, nn
 
 from residuum.classifier import Classifier
 from residuum.data.batches import evaluation_batches
+from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Split
 from residuum.experiments.plan import Executed
 from residuum.experiments.setting import Setting, run_name
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Measured, Quantity
-from residuum.report.figures import ArmCurves
+from residuum.report.figures import ArmCurves, Drawing
+from residuum.report.measured_figures import Bar, bars
 from residuum.report.seeds_page import over_seeds
 from residuum.run import Record, Run
 from residuum.training.prepare import fit_preprocessing, prepare_net
+from residuum.training.recipe import Recipe
 
 OnProgress = Callable[[int, int], None]
 PROBE_IMAGES = 128
@@ -71,10 +74,20 @@ class Evidence:
         """Which error stands for how well a net does on new images: test, or validation where there is no test."""
         return self.errors[-1]
 
-    def error(self, net: str, quantity: Quantity, **changes: Any) -> Measured:
-        """The error of the last iterate over the seeds, a share."""
+    def error(self, net: str, quantity: Quantity, *, of_failed: float | None = None, **changes: Any) -> Measured:
+        """The error of the last iterate over the seeds, a share; without values where no training reached its end.
+
+        Trainings that failed are left out, or counted with the error `of_failed`.
+        """
         split = SPLITS[quantity.name]
-        return Measured(tuple(float(result[split]["error"]) for result in self.results(net, **changes)))
+        failed = {failure.partition(": ")[0] for failure in self.done.failures}
+        values = []
+        for name in (run_name(net, seed, changes) for seed in self.setting.seeds):
+            if name in self.done.runs:
+                values.append(float((self.done.runs[name].result or {})[split]["error"]))
+            elif name in failed and of_failed is not None:
+                values.append(of_failed)
+        return Measured(tuple(values))
 
     def arm(
         self,
@@ -95,15 +108,37 @@ class Evidence:
         )
 
     def curves(self, net: str, *, name: str | None = None, **changes: Any) -> ArmCurves:
-        """Training and test error of a net over the steps, each seed a row."""
+        """Training and test error of a net over the steps, each seed a row.
+
+        Raises:
+            ValueError: not one of its trainings reached its end.
+        """
         metrics = [run.metrics() for run in self.runs(net, **changes).values()]
-        train = over_seeds(metrics, "train_error")
-        assert train is not None
+        train = over_seeds(metrics, "train_error") if metrics else None
+        if train is None:
+            raise ValueError(f"{net}: has no curves: no training reached its end")
         return ArmCurves(name or net, train, over_seeds(metrics, "test_error") or over_seeds(metrics, "val_error"))
+
+    def over_metrics(self, net: str, measure: Callable[[list[Record]], float], **changes: Any) -> Measured:
+        """Something measured on what each seed's training recorded, a record an epoch, in order."""
+        return Measured(tuple(measure(run.metrics()) for run in self.runs(net, **changes).values()))
+
+    def error_bars(self, arms: Sequence[Arm], published: Mapping[str, float] | None = None) -> Drawing:
+        """Training and judged error of arms beside each other; `published` are shares by arm, drawn on CIFAR-10."""
+        marks = (published or {}) if self.setting.dataset.name == "cifar10" else {}
+        panels = {}
+        for quantity in dict.fromkeys((TRAINING_ERROR, self.judged_error)):
+            of_judged = quantity is self.judged_error
+            panels[quantity.name] = [
+                Bar(arm.name, arm.measured[quantity.name], marks.get(arm.name) if of_judged else None)
+                for arm in arms
+                if quantity.name in arm.measured
+            ]
+        return bars(panels, Quantity("error"))
 
     def over_runs(self, net: str, measure: Callable[[Classifier], float], **changes: Any) -> Measured:
         """Something measured on the trained net of each seed; it gets the Classifier, in eval mode on `device`."""
-        return Measured(tuple(measure(each) for each in self.classifiers(net, **changes)))
+        return Measured(tuple(map(measure, self.classifiers(net, **changes))))
 
     def classifiers(self, net: str, **changes: Any) -> list[Classifier]:
         """The trained nets, in the order of the seeds, in eval mode on `device`."""
@@ -129,8 +164,16 @@ class Evidence:
     def untrained(self, net: str, seed: int, **changes: Any) -> nn.Module:
         """A net as its training began from that seed, in eval mode on `device`."""
         recipe, dataset = self.setting.recipe(net, **changes), self.setting.dataset
-        preprocessing = fit_preprocessing(dataset, recipe, catalog.entry(net).input_size)
-        return prepare_net(net, dataset, preprocessing, recipe, seed).eval().to(self.device)
+        return prepare_net(net, dataset, self._preprocessing(net, recipe), recipe, seed).eval().to(self.device)
+
+    def untrained_images(self, net: str, split: str, most: int = PROBE_IMAGES, **changes: Any) -> tuple[Tensor, Tensor]:
+        """As `images`, prepared as for the training of a net."""
+        preprocessing = self._preprocessing(net, self.setting.recipe(net, **changes))
+        part = self._first(self.setting.dataset.split(split), most)
+        return next(evaluation_batches(part, preprocessing, batch_size=len(part), device=self.device))
+
+    def _preprocessing(self, net: str, recipe: Recipe) -> Preprocessing:
+        return fit_preprocessing(self.setting.dataset, recipe, catalog.entry(net).input_size)
 
     @staticmethod
     def _first(split: Split, most: int) -> Split:

@@ -1,10 +1,11 @@
 """Reproduce claims: make every training that they need once, measure, judge, and write it all down.
 
     out/
-      runs/resnet20-seed0/      every training, a Run; claims share them
-      degradation/              one claim
+      reproduction.json              what all of it is of: budget and data
+      runs/resnet20-seed0/           every training, a Run; claims share them
+      degradation/                   one claim
         finding.json  report.html  figure.png
-      ledger.html  ledger.ko.html  claims.md  claims.ko.md
+      ledger.md  ledger.html         all claims that are judged; ledger.ko.* in Korean
 
 The same call again goes on: finished Runs are reused, interrupted ones resumed.
 """
@@ -12,35 +13,43 @@ The same call again goes on: finished Runs are reused, interrupted ones resumed.
 from __future__ import annotations
 
 import json
-import shlex
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from signal import SIGINT
+from typing import Protocol
 
-import torch
-
-from residuum.errors import InputError
+from residuum.data.source import Dataset
+from residuum.errors import InputError, Interrupted, ResiduumError, StorageError, TrainingError
+from residuum.experiments import claims as every
 from residuum.experiments.claim import Claim
-from residuum.experiments.claims import chosen
-from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute, together, work_of
-from residuum.experiments.setting import DEFAULT_DATA, Setting, within_budget
-from residuum.files.atomic import write_file
-from residuum.records.environment import environment
-from residuum.records.finding import Finding, judge
-from residuum.report.finding_page import finding_page
-from residuum.report.ledger import Entry, write_ledger
+from residuum.experiments.judging import PAGE, Judging, read_finding
+from residuum.experiments.known import known
+from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
+from residuum.experiments.price import Price, price
+from residuum.experiments.setting import DEFAULT_DATA, Kind, Setting, require_budget, within_budget
+from residuum.files.atomic import storage_error, write_file
+from residuum.files.lock import lock_directory
+from residuum.records.finding import Finding
+from residuum.records.findings_file import FIGURE
+from residuum.report.ledger import Entry, small_figure, write_ledger
 from residuum.run import Run, dumps
+from residuum.training.precision import resolved
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
+from residuum.training.signals import Interrupting
 from residuum.training.start import open_data
 
+MARK = "reproduction.json"
 RUNS = "runs"
-FINDING = "finding.json"
+LEDGER = "ledger"
 DEFAULT_SEEDS = 3
+MAX_SEEDS = 1000
+SUITED: dict[Kind, str] = {
+    "grey": "--budget quick --data digits",
+    "colour": "--data cifar10",
+    "folder": "--data with a folder of images",
+}
 
 
 class ReproductionObserver(PlanObserver, Protocol):
@@ -52,8 +61,8 @@ class ReproductionObserver(PlanObserver, Protocol):
     def claim_progress(self, done: int, total: int) -> None:
         """So many of its measurements are done."""
 
-    def claim_ended(self, name: str, verdict: str) -> None:
-        """It is judged."""
+    def claim_ended(self, name: str, outcome: str) -> None:
+        """It is judged, or could not be measured."""
 
 
 class SilentReproduction(SilentPlan):
@@ -63,7 +72,15 @@ class SilentReproduction(SilentPlan):
 
     def claim_progress(self, done: int, total: int) -> None: ...
 
-    def claim_ended(self, name: str, verdict: str) -> None: ...
+    def claim_ended(self, name: str, outcome: str) -> None: ...
+
+
+class MeasuringError(ResiduumError):
+    """The code of a claim failed on what was trained, which is kept; `findings` are those of the other claims."""
+
+    def __init__(self, message: str, findings: Sequence[Finding]) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +88,18 @@ class Order:
     """What is asked for.
 
     Attributes:
-        claims: names; none for all.
+        claims: names; none for all that can be judged on these data.
         budget: `quick`, `short` or `paper`.
         data: a named set or an image folder; by default `digits` for `quick`, `cifar10` for the others.
         data_dir: where the files of a named set lie.
         seeds: trainings of each net; they are 0, 1, 2, ...
         depths: the shallow and the deep net, for claims that compare two.
-        out: where everything goes; by default a directory in `runs` that names budget and data.
+        out: where everything goes; by default a directory in `runs` that names data and budget.
         keep: take over what an earlier call has judged under the same conditions, in place of measuring again.
+        execution: device and threads.
+
+    Raises:
+        InputError: the number of seeds or the budget cannot be used.
     """
 
     claims: tuple[str, ...] = ()
@@ -92,8 +113,21 @@ class Order:
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise InputError(f"seeds: must be at least 1, got {self.seeds}. Try: --seeds 3")
+        if not 1 <= self.seeds <= MAX_SEEDS:
+            raise InputError(f"seeds: must be at least 1 and at most {MAX_SEEDS}, got {self.seeds}. Try: --seeds 3")
+        require_budget(self.budget)
+
+    @property
+    def named_data(self) -> str:
+        """What a person types for the data."""
+        return str(self.data or DEFAULT_DATA[self.budget])
+
+    @property
+    def directory(self) -> Path:
+        """Where everything goes."""
+        depths = "".join(f"-{depth}" for depth in self.depths or ())
+        name = f"reproduce-{Path(self.named_data).resolve().name}{depths}-{self.budget}"
+        return Path(self.out) if self.out is not None else Path("runs") / name
 
 
 def reproduce(
@@ -116,7 +150,7 @@ def reproduce(
         seeds: trainings of each net.
         depths: the shallow and the deep net, for claims that compare two; those of the paper by default.
         budget: `quick`, `short` or `paper`, as far as the data has them.
-        out: where runs, Finding and report go; finished runs found there are reused.
+        out: where runs, Finding and ledger go; finished runs found there are reused.
         data_dir: where the files of a named set lie.
         execution: device and threads.
         observer: who is told of the progress; nobody by default.
@@ -128,6 +162,7 @@ def reproduce(
         InputError: there is no such claim, or an argument cannot be used; nothing was written.
         Interrupted: stopped by a signal; the same call goes on from there.
         TrainingError: not one training reached its end.
+        MeasuringError: the claim's own code failed.
         StorageError: the disk is full, read-only or failing.
     """
     order = Order(
@@ -147,10 +182,9 @@ def reproduce_all(order: Order, observer: ReproductionObserver | None = None) ->
     """Reproduce several claims, or all; trainings that they share are made once. The Findings, in the claims' order.
 
     Raises:
-        InputError, Interrupted, TrainingError, StorageError: as `reproduce`.
+        InputError, Interrupted, TrainingError, MeasuringError, StorageError: as `reproduce`.
     """
-    work = prepare(order, observer or SilentReproduction())
-    return work.carry_out()
+    return prepare(order, observer or SilentReproduction()).carry_out()
 
 
 def prepare(order: Order, observer: ReproductionObserver) -> Reproduction:
@@ -159,240 +193,268 @@ def prepare(order: Order, observer: ReproductionObserver) -> Reproduction:
     Raises:
         InputError: a claim is unknown or cannot be judged on these data, or an argument cannot be used.
     """
-    found = chosen(order.claims)
-    data = str(order.data or DEFAULT_DATA.get(order.budget, "digits"))
-    dataset = within_budget(open_data(data, order.data_dir, observer), order.budget)
-    setting = Setting(
-        budget=order.budget,  # type: ignore[arg-type]  # `within_budget` knows it
-        data=data,
+    found = every.chosen(order.claims)
+    dataset = within_budget(open_data(order.named_data, order.data_dir, observer), order.budget)
+    setting = setting_of(order, dataset)
+    fitting = fitting_claims(order, found, setting)
+    plans = {claim.name: claim.plan(setting) for claim in fitting}
+    _require_own(order.directory, setting)
+    left_out = [claim.name for claim in found if claim not in fitting]
+    if left_out:
+        observer.message(f"left out, since {order.named_data} cannot show them: {', '.join(left_out)}")
+    return Reproduction(order=order, setting=setting, claims=fitting, plans=plans, observer=observer)
+
+
+def setting_of(order: Order, dataset: Dataset) -> Setting:
+    """What every claim of an order is given, with these data."""
+    return Setting(
+        budget=require_budget(order.budget),
+        data=order.named_data,
         data_dir=None if order.data_dir is None else str(order.data_dir),
         dataset=dataset,
         seeds=tuple(range(order.seeds)),
         depths=order.depths,
     )
+
+
+def fitting_claims(order: Order, found: Sequence[Claim], setting: Setting) -> list[Claim]:
+    """Those of some claims that can be judged on the data of a setting.
+
+    Raises:
+        InputError: one that was named cannot, or none can; or depths are given to a claim that takes none.
+    """
     fitting = [claim for claim in found if setting.kind in claim.kinds]
-    if order.claims and (unfit := [claim for claim in found if claim not in fitting]):
-        raise InputError(f"{unfit[0].name}: cannot be judged on {data}. Try: --data cifar10")
-    if order.depths is not None and not (order.claims and all(claim.takes_depths for claim in fitting)):
-        named = next((claim.name for claim in fitting if not claim.takes_depths), "--all")
-        raise InputError(f"depths: {named} compares no two depths. Try: without --depths")
-    plans = {claim.name: claim.plan(setting) for claim in fitting}
-    name = Path(data).resolve().name
-    single = f"{found[0].name}-" if len(order.claims) == 1 else ""
-    depths = "".join(f"-{depth}" for depth in order.depths or ())
-    directory = Path(order.out) if order.out else Path(RUNS) / f"reproduce-{single}{name}{depths}-{order.budget}"
-    if directory.exists() and any(directory.iterdir()) and not _is_reproduction(directory):
-        raise InputError(f"{directory}: exists and is not of a reproduction. Try: another --out")
-    return Reproduction(order=order, setting=setting, claims=fitting, plans=plans, directory=directory,
-                        observer=observer)  # fmt: skip
+    unfit = [claim for claim in found if claim not in fitting]
+    if unfit and (order.claims or not fitting):
+        suited = next(words for kind, words in SUITED.items() if kind in unfit[0].kinds)
+        raise InputError(f"{unfit[0].name}: cannot be judged on {setting.data}. Try: {suited}")
+    if order.depths is not None:
+        without = [claim.name for claim in fitting if not claim.takes_depths]
+        if without:
+            takers = ", ".join(claim.name for claim in every.claims().values() if claim.takes_depths)
+            raise InputError(f"depths: are for {takers} only, not for {without[0]}. Try: without --depths")
+    return fitting
 
 
-def _is_reproduction(directory: Path) -> bool:
-    return (directory / RUNS).is_dir() or any(directory.glob(f"*/{FINDING}"))
+def _require_own(directory: Path, setting: Setting) -> None:
+    """Check that a reproduction may begin or go on in a directory.
+
+    Raises:
+        InputError: it holds something else, or a reproduction of other data or by another budget.
+    """
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise InputError(f"{directory}: is a file (expected a directory). Try: another --out")
+        if not directory.is_dir():
+            return
+        entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
+        mark = json.loads((directory / MARK).read_text()) if entries else _mark(setting)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{str(directory)[:80]}: exists and is not of a reproduction. Try: another --out") from error
+    if mark != _mark(setting):
+        is_of = f"{mark.get('data')} at budget {mark.get('budget')}" if isinstance(mark, dict) else "something else"
+        raise InputError(f"{directory}: holds a reproduction of other conditions ({is_of}). Try: another --out")
+
+
+def _mark(setting: Setting) -> dict[str, object]:
+    """What all that is in a directory has in common."""
+    dataset = setting.dataset
+    return {"format": 1, "budget": setting.budget, "data": Path(setting.data).name, "fingerprint": dataset.fingerprint}
 
 
 @dataclass(kw_only=True)
 class Reproduction:
-    """The claims of an order with their trainings, on the way to their Findings."""
+    """The claims of an order with their trainings, on the way to their Findings.
+
+    Attributes:
+        order, setting, observer: as given.
+        claims: to be judged, in order.
+        plans: the trainings of each.
+        findings: of the claims that are judged by now.
+        broken: of claims whose own code failed, what it raised.
+        entries: of the ledger, by claim.
+        doing: what a message says if it is stopped now.
+    """
 
     order: Order
     setting: Setting
     claims: Sequence[Claim]
     plans: Mapping[str, Sequence[PlannedRun]]
-    directory: Path
     observer: ReproductionObserver
     findings: dict[str, Finding] = field(default_factory=dict)
+    broken: dict[str, Exception] = field(default_factory=dict)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    doing: str = ""
+
+    @property
+    def directory(self) -> Path:
+        return self.order.directory
 
     @property
     def trainings(self) -> list[PlannedRun]:
-        """All trainings, those that claims share once.
+        """All trainings, those that claims share once."""
+        return trainings_of(self.plans)
+
+    def made(self) -> dict[str, Run]:
+        """The trainings that are finished in the directory already, by name.
 
         Raises:
-            ValueError: two claims call different trainings alike.
+            InputError: one was made with another recipe.
         """
-        found: dict[str, PlannedRun] = {}
-        for plan in self.plans.values():
-            for planned in plan:
-                if found.setdefault(planned.name, planned) != planned:
-                    raise ValueError(f"{planned.name}: is planned in two ways")
-        return [*found.values()]
+        device = choose_device(self.order.execution.device)
+        found = {}
+        for each in self.trainings:
+            asked = replace(each, recipe=resolved(each.recipe, device))
+            run = begun(asked, self.setting.dataset, self.directory / RUNS / each.name)
+            if run is not None and run.result is not None:
+                found[each.name] = run
+        return found
 
-    @property
-    def missing(self) -> list[PlannedRun]:
-        """The trainings that are not finished in the directory."""
-        stands = {each.name: self.directory / RUNS / each.name for each in self.trainings}
-        done = {name for name, path in stands.items() if Run.stands_at(path) and Run.open(path).result is not None}
-        return [each for each in self.trainings if each.name not in done]
+    def price(self) -> Price:
+        """What it takes.
 
-    def cost(self) -> str:
-        """What it takes, in words."""
-        trainings, missing = self.trainings, self.missing
-        work = sum(work_of(each, self.setting.dataset) for each in missing)
-        made = f", {len(trainings) - len(missing)} of them made before" if len(missing) < len(trainings) else ""
-        nets = len({each.net for each in trainings})
-        costs = f"{work / 1e12:,.1f} T multiply-adds forward" if missing else "nothing to train"
-        claims = f"{len(self.claims)} claim{'s' if len(self.claims) > 1 else ''}"
-        return f"{claims}, {len(trainings)} trainings of {nets} nets{made}: {costs}"
+        Raises:
+            InputError: a training that stands in the directory was made with another recipe.
+        """
+        names = [claim.name for claim in self.claims]
+        return price(self.trainings, names, self.setting, made=self.made(), known=known())
 
     def carry_out(self) -> list[Finding]:
         """Train, and judge each claim as soon as its trainings are there.
 
         Raises:
-            InputError, Interrupted, TrainingError, StorageError: as `reproduce`.
+            InputError, Interrupted, TrainingError, MeasuringError, StorageError: as `reproduce`.
         """
-        self.observer.message(self.cost())
-        trainings = self.trainings
-        self.conclude_from(Executed({}, ()))
-        if trainings:
-            done = execute(
-                trainings,
-                self.setting.dataset,
-                self.directory / RUNS,
-                data_dir=self.order.data_dir,
-                title=self._title,
-                execution=self.order.execution,
-                observer=self.observer,
-                on_end=self.conclude_from,
-            )
-            self.conclude_from(done)
-        self.write_ledger()
-        return [self.findings[claim.name] for claim in self.claims]
+        cost, count = self.price(), len(self.claims)
+        self.observer.message(f"{count} claim{'' if count == 1 else 's'}: {cost}")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(self.directory, error) from error
+        with Interrupting() as stop, lock_directory(self.directory):
+            try:
+                write_file(self.directory / MARK, dumps(_mark(self.setting)))
+                return self._findings()
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    f"{self.directory}: stopped{self.doing}; all that was made before is kept. "
+                    "Try: the same command again, it goes on from here",
+                    signal_number=stop.signal_number or SIGINT,
+                ) from None
+
+    def _findings(self) -> list[Finding]:
+        self.entries = self._earlier()
+        self._conclude_from(Executed({}, ()))
+        none_ended = None
+        if self.trainings:
+            try:
+                execute(
+                    self.trainings,
+                    self.setting.dataset,
+                    self.directory / RUNS,
+                    data_dir=self.order.data_dir,
+                    title=self._title,
+                    execution=self.order.execution,
+                    observer=self.observer,
+                    on_end=self._conclude_from,
+                )
+            except TrainingError as error:
+                none_ended = error  # which may be the answer that a claim expects
+        findings = [self.findings[claim.name] for claim in self.claims if claim.name in self.findings]
+        if self.broken:
+            raise self._as_error(findings) from next(iter(self.broken.values()))
+        if none_ended is not None and all(finding.failures and not finding.excused for finding in findings):
+            raise none_ended
+        return findings
 
     @property
     def _title(self) -> str:
         what = self.claims[0].name if len(self.claims) == 1 else f"{len(self.claims)} claims"
         return f"{what} on {Path(self.setting.data).name}"
 
-    def conclude_from(self, done: Executed) -> None:
+    def _conclude_from(self, done: Executed) -> None:
         """Judge the claims whose trainings have all come to an end by now."""
-        ended = {*done.runs, *(_run_of(failure) for failure in done.failures)}
+        ended = {*done.runs, *map(_run_of, done.failures)}
         for claim in self.claims:
-            if claim.name not in self.findings and all(each.name in ended for each in self.plans[claim.name]):
-                self.findings[claim.name] = self._conclude(claim, done)
+            open_still = claim.name not in self.findings and claim.name not in self.broken
+            if open_still and all(each.name in ended for each in self.plans[claim.name]):
+                self._conclude(claim, done)
 
-    def _conclude(self, claim: Claim, done: Executed) -> Finding:
-        names = {each.name for each in self.plans[claim.name]}
+    def _conclude(self, claim: Claim, done: Executed) -> None:
+        plan = self.plans[claim.name]
+        names = {each.name for each in plan}
         own = Executed(
-            {name: run for name, run in done.runs.items() if name in names},
+            {each.name: done.runs[each.name] for each in plan if each.name in done.runs},
             tuple(failure for failure in done.failures if _run_of(failure) in names),
         )
-        self.observer.claim_started(claim.name, len(self.findings) + 1, len(self.claims))
-        finding = (self.order.keep and self._kept(claim, own)) or self._measured(claim, own)
-        self.observer.claim_ended(claim.name, str(finding.verdict))
-        return finding
-
-    def _kept(self, claim: Claim, own: Executed) -> Finding | None:
-        """The Finding of an earlier call, where it is of the same trainings under the same conditions."""
-        path = self.directory / claim.name / FINDING
+        judging = Judging(
+            setting=self.setting,
+            directory=self.directory,
+            execution=self.order.execution,
+            progress=self.observer.claim_progress,
+        )
+        self.doing = f" while measuring {claim.name}"
+        self.observer.claim_started(claim.name, len(self.findings) + len(self.broken) + 1, len(self.claims))
         try:
-            finding = Finding.from_json(json.loads(path.read_text()), path.parent)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        same = (finding.conditions, finding.seeds, finding.runs, finding.failures) == (
-            self.setting.conditions,
-            self.setting.seeds,
-            json.loads(dumps(run_rows(own))),
-            own.failures,
+            kept = judging.judged_before(claim, own) if self.order.keep else None
+            self.findings[claim.name] = kept or judging.judge(claim, plan, own)
+        except (StorageError, Interrupted):
+            raise
+        except Exception as error:
+            self.broken[claim.name] = error
+            self.observer.claim_ended(claim.name, f"could not be measured ({_reason(error)})")
+        else:
+            self.observer.claim_ended(claim.name, str(self.findings[claim.name].verdict))
+            self.entries[claim.name] = _entry(self.findings[claim.name])
+            self._write_ledger()
+        self.doing = ""
+
+    def _earlier(self) -> dict[str, Entry]:
+        """What stands in the directory of claims that are not to be judged anew."""
+        asked = {claim.name for claim in self.claims}
+        found = {name: read_finding(self.directory / name) for name in every.claims() if name not in asked}
+        return {name: _entry(finding) for name, finding in found.items() if finding is not None}
+
+    def _write_ledger(self) -> None:
+        """The ledger of all that is judged in the directory, in both languages."""
+        entries = [self.entries[name] for name in every.claims() if name in self.entries]
+        write_ledger(self.directory, entries, name=LEDGER)
+
+    def _as_error(self, findings: Sequence[Finding]) -> MeasuringError:
+        (name, error), *others = self.broken.items()
+        also = f"; so it did for {', '.join(other for other, _ in others)}" if others else ""
+        return MeasuringError(
+            f"{name}: measuring it failed ({_reason(error)}){also}; all trainings are kept. "
+            "Try: the same command with --debug, which shows where",
+            findings,
         )
-        return finding if same else None
-
-    def _measured(self, claim: Claim, own: Executed) -> Finding:
-        device = choose_device(self.order.execution.device)
-        evidence = Evidence(setting=self.setting, done=own, progress=self.observer.claim_progress, device=device)
-        began = time.perf_counter()
-        if own.failures and not claim.excuses_failures:
-            return self._failed(claim, own)
-        with measuring(self.order.execution.threads):
-            found = claim.measure(evidence)
-        arms = {arm.name: arm.measured for arm in found.arms}
-        finding = Finding(
-            summary=found.summary,
-            basis=found.basis,
-            quantities=found.quantities,
-            arms=found.arms,
-            judged=tuple(judge(each, arms) for each in found.comparisons),
-            measuring_seconds=time.perf_counter() - began,
-            excused=claim.excuses_failures,
-            **self._common(claim, own),
-        )
-        directory = finding.directory
-        write_file(directory / "figure.png", found.drawing.png)
-        page = finding_page(finding, found.drawing, caption=found.caption)
-        write_file(directory / "report.html", page)
-        write_file(directory / FINDING, dumps(finding.to_json()))
-        return finding
-
-    def _failed(self, claim: Claim, own: Executed) -> Finding:
-        """A Finding that has nothing to compare: a training that it needs failed."""
-        finding = Finding(
-            summary="Not every training reached its end, so there is nothing to compare.",
-            basis="measured",
-            quantities=(),
-            arms=(),
-            judged=(),
-            measuring_seconds=0.0,
-            **self._common(claim, own),
-        )
-        write_file(finding.directory / "report.html", finding_page(finding, None, caption=""))
-        write_file(finding.directory / FINDING, dumps(finding.to_json()))
-        return finding
-
-    def _common(self, claim: Claim, own: Executed) -> dict[str, Any]:
-        """What a Finding says whatever came out."""
-        plan = self.plans[claim.name]
-        return {
-            "name": claim.name,
-            "claim": claim.statement,
-            "source": claim.source,
-            "budget": self.setting.budget,
-            "conditions": self.setting.conditions if plan else "no training",
-            "seeds": self.setting.seeds if plan else (),
-            "runs": run_rows(own),
-            "seconds": sum(float((run.result or {}).get("seconds", 0)) for run in own.runs.values()),
-            "recipe": plan[0].recipe.to_json() if plan else {},
-            "environment": together(own.runs.values()) or measuring_environment(self.order.execution),
-            "command": self.command(claim.name),
-            "directory": self.directory / claim.name,
-            "failures": own.failures,
-        }
-
-    def command(self, claim: str) -> str:
-        """What to type for the same Finding of one claim."""
-        setting = self.setting
-        words = ["residuum", "reproduce", claim, "--budget", setting.budget, "--data", setting.data]
-        words += ["--data-dir", setting.data_dir] if setting.data_dir is not None else []
-        words += ["--depths", *map(str, setting.depths)] if setting.depths is not None else []
-        return shlex.join([*words, "--seeds", str(len(setting.seeds))])
-
-    def write_ledger(self) -> None:
-        """The ledger of all that is judged, in both languages."""
-        entries = [Entry(claim.group, self.findings[claim.name].to_json()) for claim in self.claims]
-        write_ledger(self.directory, entries)
 
 
-def run_rows(done: Executed) -> dict[str, dict[str, object]]:
-    """What each Run came to: errors of all splits, seconds, and the checksum of its weights."""
-    rows = {}
-    for name, run in done.runs.items():
-        result = run.result or {}
-        row: dict[str, object] = {
-            split: result[split]["error"] for split in ("train", "val", "test") if split in result
-        }
-        rows[name] = row | {key: result[key] for key in ("steps", "seconds", "weights_sha256") if key in result}
-    return rows
+def _entry(finding: Finding) -> Entry:
+    figure = finding.directory / FIGURE
+    has_figure = bool(finding.caption) and figure.is_file()
+    return Entry(
+        findings=(finding,),
+        figure=small_figure(figure.read_bytes()) if has_figure else b"",
+        picture=f"{finding.name}/{FIGURE}" if has_figure else "",
+        page=f"{finding.name}/{PAGE}",
+    )
 
 
-@contextmanager
-def measuring(threads: int | None) -> Iterator[None]:
-    """So many threads, and random numbers that are the same whatever was drawn before; as it was afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            yield
-    finally:
-        torch.set_num_threads(before)
+def trainings_of(plans: Mapping[str, Sequence[PlannedRun]]) -> list[PlannedRun]:
+    """All trainings of some plans by claim, those that claims share once.
+
+    Raises:
+        ValueError: two claims call different trainings alike.
+    """
+    found: dict[str, PlannedRun] = {}
+    for claim, plan in plans.items():
+        for planned in plan:
+            if found.setdefault(planned.name, planned) != planned:
+                raise ValueError(f"{planned.name}: is planned in two ways, one of them by {claim}")
+    return [*found.values()]
 
 
 def _run_of(failure: str) -> str:
@@ -400,12 +462,7 @@ def _run_of(failure: str) -> str:
     return failure.partition(": ")[0]
 
 
-def measuring_environment(execution: Execution) -> dict[str, object]:
-    """Where something was measured that needs no training."""
-    device = str(choose_device(execution.device))
-    return environment() | {"threads": execution.threads or torch.get_num_threads(), "device": device}
-
-
-def planned_cost(order: Order, observer: ReproductionObserver | None = None) -> str:
-    """What an order takes, in words; nothing is made."""
-    return prepare(order, observer or SilentReproduction()).cost()
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line, without the action that it may name."""
+    said = " ".join(str(error).partition(". Try:")[0].split())[:200]
+    return said if isinstance(error, ResiduumError) else f"{type(error).__name__}: {said}"

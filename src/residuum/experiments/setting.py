@@ -18,7 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from residuum.data.source import Dataset, stratified
+import numpy as np
+
+from residuum.data.open import open_dataset
+from residuum.data.source import ArrayImages, Dataset, Split, stratified
 from residuum.errors import InputError, unknown
 from residuum.experiments.plan import PlannedRun
 from residuum.training import recipes
@@ -94,16 +97,20 @@ class Setting:
         return kind_of(self.dataset)
 
     @property
-    def conditions(self) -> str:
+    def regime(self) -> str:
         """What is trained on, and how, in words."""
-        count = len(self.seeds)
         name = self.dataset.name.rsplit("/", 1)[-1]
-        words = BUDGETS[self.kind][self.budget].words
-        return f"{name}, {len(self.dataset.train):,} training images, {words}; {count} seed{'s' if count > 1 else ''}"
+        return f"{name}, {len(self.dataset.train):,} training images, {BUDGETS[self.kind][self.budget].words}"
+
+    @property
+    def conditions(self) -> str:
+        """As `regime`, with the number of seeds."""
+        count = len(self.seeds)
+        return f"{self.regime}; {count} seed{'s' if count > 1 else ''}"
 
     def recipe(self, net: str, **changes: Any) -> Recipe:
         """How a net is trained under this budget; `changes` are fields of the recipe."""
-        recipe = BUDGETS[self.kind][self.budget].recipe(net.partition("+")[0])
+        recipe = BUDGETS[self.kind][self.budget].recipe(net)
         recipe = replace(recipe, track_test=self.dataset.test is not None)
         return recipe.changed(changes) if changes else recipe
 
@@ -133,10 +140,8 @@ def within_budget(dataset: Dataset, budget: str) -> Dataset:
     """The data set with no more training images than the budget allows, the same ones always.
 
     Raises:
-        InputError: there is no such budget, or not for these data.
+        InputError: there is no such budget for these data.
     """
-    if budget not in BUDGET_NAMES:
-        raise unknown("budget", budget, BUDGET_NAMES)
     choices = BUDGETS[kind_of(dataset)]
     if budget not in choices:
         raise InputError(
@@ -148,3 +153,29 @@ def within_budget(dataset: Dataset, budget: str) -> Dataset:
         return dataset
     part, _ = stratified(dataset.train.labels, (images, len(dataset.train) - images), seed=0)
     return dataset.with_train(part)
+
+
+def require_budget(name: str) -> BudgetName:
+    """The budget of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    for known in get_args(BudgetName):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise unknown("budget", name, BUDGET_NAMES)
+
+
+def stand_in(budget: str) -> Dataset:
+    """What a budget is meant for, to plan on: digits, or CIFAR-10 in shape and number only, without its images."""
+    if DEFAULT_DATA[budget] == "digits":
+        return open_dataset("digits")
+    train, test = (_blank(name, count) for name, count in (("train", 50_000), ("test", 10_000)))
+    names = tuple(map(str, range(10)))
+    return Dataset("cifar10", names, train, None, test, image_size=(32, 32), fingerprint="")
+
+
+def _blank(name: str, count: int) -> Split:
+    pixels = np.broadcast_to(np.uint8(0), (count, 32, 32, 3))
+    return Split(name, ArrayImages(pixels), np.arange(count) % 10)

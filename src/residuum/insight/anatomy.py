@@ -28,8 +28,8 @@ class BlockAnatomy:
 
     Attributes:
         name: of the block.
-        shortcut: `identity`, `pad` or `projection`. With the last two, x below is what the shortcut makes of the
-            input: that is what F(x) is added to, and the input itself has another shape.
+        shortcut: `identity`, `pad`, `projection` or another kind (`terms.ShortcutKind`). Where it is not the identity,
+            x below is what the shortcut makes of the input: that is what F(x) is added to.
         norm_x, norm_f: Euclidean norms of x and F(x) over channels and positions.
         ratio: norm_f / norm_x.
         cosine: of the angle between x and F(x); 0 where F(x) is 0.

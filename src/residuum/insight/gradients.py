@@ -46,7 +46,7 @@ class GradientSplit:
 
     Attributes:
         block: its name.
-        shortcut: `identity`, `pad` or `projection`.
+        shortcut: `identity`, `pad`, `projection` or another kind (`terms.ShortcutKind`).
         arriving: norm at the block's output.
         whole: norm at its input.
         identity: norm of the part of `whole` that comes through the shortcut.

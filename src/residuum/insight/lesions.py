@@ -237,6 +237,7 @@ def _form(block: ResidualBlock) -> tuple[int, int, int]:
         name = type(block).__name__
         raise InputError(f"blocks: a {name} has no convolutions to tell its shapes by. Try: a block of resnet20")
     stride = int(np.prod([convolution.stride for convolution in convolutions], axis=0)[0])
+    stride *= 1 if block.pool is None else 2
     return convolutions[0].in_channels, convolutions[-1].out_channels, stride
 
 

@@ -6,15 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
 from residuum.insight.places import ResidualBlock, residual_blocks
 from residuum.nets.blocks import PostActivation, PreActivation
 from residuum.nets.layers import PadShortcut
+from residuum.nets.shortcuts import Gated, Scaled
 
-ShortcutKind = Literal["identity", "pad", "projection"]
+ShortcutKind = Literal["identity", "pad", "pooled", "projection", "scaled", "gated", "dropout"]
+KINDS: tuple[tuple[ShortcutKind, type[nn.Module] | tuple[type[nn.Module], ...]], ...] = (
+    ("gated", Gated),
+    ("scaled", Scaled),
+    ("dropout", nn.Dropout),
+    ("projection", nn.Conv2d),
+    ("pad", PadShortcut),
+    ("pooled", (nn.MaxPool2d, nn.AvgPool2d)),
+)
 
 
 class Terms(NamedTuple):
@@ -60,10 +68,10 @@ def shortcut_blocks(net: nn.Module) -> list[tuple[str, ResidualBlock]]:
 
 
 def shortcut_kind(block: ResidualBlock) -> ShortcutKind:
-    """What the shortcut of a block does: nothing, stride and zero channels, or a projection."""
-    if isinstance(block.downsample, nn.Identity):
-        return "identity"
-    return "pad" if isinstance(block.downsample, PadShortcut) else "projection"
+    """What the shortcut of a block does: nothing, stride and zero channels, a projection, or what scales its input."""
+    assert block.downsample is not None
+    parts = list(block.downsample.modules())
+    return next((kind for kind, made_by in KINDS if any(isinstance(part, made_by) for part in parts)), "identity")
 
 
 def shortcut_of(block: ResidualBlock, x: Tensor) -> Tensor:
@@ -75,7 +83,7 @@ def shortcut_of(block: ResidualBlock, x: Tensor) -> Tensor:
 
 def finished(block: ResidualBlock, total: Tensor) -> Tensor:
     """What a block gives, by its sum."""
-    return torch.relu(total) if isinstance(block, PostActivation) else total
+    return block.finished(total)
 
 
 @contextmanager
@@ -96,14 +104,14 @@ def _watch(name: str, block: ResidualBlock, told: Callable[[str, Terms], None]) 
     """Watch one block; returns what ends it. F is a method, so it is replaced on this one block."""
     method = "residual" if isinstance(block, PostActivation) else "branch"
     replaced = block.__dict__.get(method)
-    original: Callable[[Tensor], Tensor] = getattr(block, method)
+    original: Callable[..., Tensor] = getattr(block, method)
     seen: dict[str, Tensor] = {}
 
-    def branch(x: Tensor) -> Tensor:
-        seen["residual"] = original(x)
+    def branch(*given: Tensor) -> Tensor:
+        seen["residual"] = original(*given)
         return seen["residual"]
 
-    def keep_shortcut(module: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
+    def keep_shortcut(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         seen["shortcut"] = output
 
     def tell(module: nn.Module, given: tuple[Tensor], output: Tensor) -> None:

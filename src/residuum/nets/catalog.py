@@ -2,6 +2,9 @@
 
 `parameters` and `macs` (multiply-adds of convolutions and linear layers for one image) are exact and recomputed by the
 tests, once by hand formula and once from the built net. "FLOPs" in the two papers are what is called MACs here.
+
+Names such as `resnet20+shortcut=project` stand for nets with changed fields (`residuum.nets.modified`): they are not in
+the table, but `entry`, `find`, `knows` and `net` take them.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from torch import nn
 
-from residuum.errors import unknown
-from residuum.nets import alexnet, googlenet, lenet, vgg, zfnet
+from residuum.errors import InputError, unknown
+from residuum.nets import alexnet, googlenet, lenet, modified, vgg, zfnet
 from residuum.nets.layers import Shape
 from residuum.nets.resnet import Variant, cifar, imagenet, resnext, wide
 
@@ -56,6 +60,8 @@ WRN = "without dropout; the published error is without as well"
 WRN_ZCA = "the published error is with ZCA-whitened images, as all of Table 4"
 WRN_NO_ROW = "a size that others made usual; the paper has no CIFAR-10 figure for it"
 WRN_40_1 = "39 convolutions: the first stage needs no projection; the published error is with ZCA-whitened images"
+
+OF_NO_PAPER = "of no paper"  # the source of a net with changed fields
 
 ONE_SCALE = "Tables 2 and 3 (one scale, 256, top-1)"
 
@@ -342,18 +348,65 @@ CATALOG: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}
 
 
 def entry(name: str) -> Entry:
-    """The catalog's entry of that name.
+    """The catalog's entry of that name; of one such as `resnet20+shortcut=project`, an entry made for it.
 
     Raises:
-        InputError: there is none; the message names the nearest.
+        InputError: there is none; the message names the nearest net, field or value.
     """
-    if name not in CATALOG:
-        raise unknown("net", name, CATALOG)
-    return CATALOG[name]
+    base = modified.base_of(name)
+    if base not in CATALOG:
+        raise unknown("net", base, CATALOG)
+    return _modified_entry(name) if modified.is_modified(name) else CATALOG[name]
+
+
+def find(name: str) -> Entry | None:
+    """What `entry` gives; None where there is none."""
+    if base(name) not in CATALOG:
+        return None
+    try:
+        return entry(name)
+    except InputError:
+        return None
+
+
+def knows(name: str) -> bool:
+    """Whether a net has that name, one with changed fields included."""
+    return find(name) is not None
+
+
+def base(name: str) -> str:
+    """The net of the catalog that a name changes; the name itself where it changes nothing."""
+    return modified.base_of(name)
+
+
+def changes(name: str) -> Mapping[str, str]:
+    """What a name changes of its base, field to value as written; nothing where it is a name of the catalog.
+
+    Raises:
+        InputError: a change is not of the form FIELD=VALUE.
+    """
+    return modified.changes_of(name)
+
+
+@lru_cache(maxsize=256)
+def _modified_entry(name: str) -> Entry:
+    """The entry of a net with changed fields; its cost is counted from the net, built without values."""
+    of = CATALOG[modified.base_of(name)]
+    changed = modified.changes_of(name)
+    variant = modified.modified(of.variant, changed)
+    parameters, macs = modified.cost_of(variant, name)
+    note = f"{of.name} with {modified.described(of.variant, changed)}"
+    return Entry(name, variant, parameters, macs, Published(OF_NO_PAPER), note, of.name)
 
 
 def matching(pattern: str) -> Sequence[Entry]:
-    """Entries whose name contains `pattern`, or matches it as a shell pattern (`preact_*`)."""
+    """Entries whose name contains `pattern`, or matches it as a shell pattern (`preact_*`); or that of a changed net.
+
+    Raises:
+        InputError: the pattern has the form of the name of a net with changed fields, and is none.
+    """
+    if modified.is_modified(pattern):
+        return [entry(pattern)]
     return [each for each in ENTRIES if pattern in each.name or fnmatch.fnmatch(each.name, pattern)]
 
 
@@ -361,7 +414,8 @@ def net(name: str, *, num_classes: int | None = None, in_channels: int | None = 
     """Build an untrained net of the catalog.
 
     Args:
-        name: `resnet50`, `plain56`, `preact_resnet164`, ...; `residuum list` shows them all.
+        name: `resnet50`, `plain56`, `preact_resnet164`, ...; `residuum list` shows them all. Fields of a net can be
+            changed, as in `resnet20+shortcut=project+batch_norm=no` (`residuum.nets.modified`).
         num_classes: outputs; that of the paper by default (1000 for ImageNet nets, 10 for CIFAR nets).
         in_channels: channels of the image; that of the paper by default (1 for LeNet-5, 3 for all others).
 

@@ -31,6 +31,8 @@ Differs from the papers: resnet50, 101, 152, the nets that followed and the Imag
 on the 3x3 (the `_v1` and `_caffe` nets and the CIFAR pre-activation nets have it on the first 1x1). The pooling of the
 stem is padded by a pixel on each side, as in torchvision; only in the `_caffe` nets it is the authors' own, whose
 windows begin at pixel 0. The wide nets have no dropout.
+No net of the catalog has what `batch_norm`, `dropout`, `head`, `downsampling`, `placement`, the last shortcuts and
+`block="single"` change; names such as `resnet110+shortcut=gated` have (`residuum.nets.modified`).
 Where the papers leave a choice open (zero channels of option A, activation at the start of a stage) the docstrings say
 which was taken.
 """
@@ -49,19 +51,36 @@ from residuum.errors import InputError
 from residuum.nets.blocks import (
     BasicBlock,
     Bottleneck,
-    Place,
     PostActivation,
     PreactBasicBlock,
     PreactBottleneck,
     PreActivation,
-    conv,
+    PreactSingleBlock,
+    SingleBlock,
 )
-from residuum.nets.layers import Shape, initialise_he, normalised_relu, require_sizes
+from residuum.nets.fitting import GATE_BIAS, require_fitting
+from residuum.nets.layers import Shape, ToGrid, initialise_he, normalised_relu, require_sizes
+from residuum.nets.shortcuts import Place, conv, normalisation, set_gate_bias
 
-ShortcutName = Literal["pad", "project", "project_all", "pool_project", "none"]
+ShortcutName = Literal[
+    "pad",
+    "project",
+    "project_all",
+    "pool_project",
+    "none",
+    "halved",
+    "halved_both",
+    "gated",
+    "gated_shortcut",
+    "dropout",
+]
+PlacementName = Literal["published", "norm_after_addition", "relu_before_addition", "relu_only"]
 
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
+HEAD_GRID = 4  # side of the map that a linear head stands on
+HEAD_WIDTH = 256  # of its hidden layer
+HEAD_DROPOUT = 0.5  # before its last layer, as in the linear layers of AlexNet and VGG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +90,12 @@ class Variant:
     Attributes:
         blocks: number of blocks in each stage.
         widths: channels of each stage before widening; a bottleneck gives out four times as many, the stem the first.
-        block: `basic` is two 3x3, `bottleneck` 1x1, 3x3, 1x1 (He et al. 2015, Figure 5).
+        block: `basic` is two 3x3, `bottleneck` 1x1, 3x3, 1x1 (He et al. 2015, Figure 5), `single` one 3x3.
         stem: `imagenet` is 7x7/2 and 3x3/2 max pooling, `deep` three 3x3 for the 7x7 (Tong He et al. 2018, ResNet-C),
             `cifar` one 3x3.
         shortcut: He et al. 2015 section 4.1: `pad` is option A, `project` B, `project_all` C, `none` the plain network;
-            `pool_project` is B after 2x2 average pooling (Tong He et al. 2018, ResNet-D).
+            `pool_project` is B after 2x2 average pooling (Tong He et al. 2018, ResNet-D). `halved`, `halved_both`,
+            `gated`, `gated_shortcut` and `dropout` are of He et al. 2016, section 3.1 (`residuum.nets.shortcuts`).
         preactivation: normalise and rectify before each convolution (2016) instead of after (2015).
         stride_on: which convolution of a bottleneck halves the size; `first` as published, `3x3` as in torchvision.
         pool: borders of the stem's 3x3/2 max pooling; `padded` by a pixel on each side, or `ceil`, not padded and the
@@ -84,14 +104,25 @@ class Variant:
             out stays as it is.
         groups: of the 3x3 convolution of a bottleneck (Xie et al. 2017: cardinality).
         squeeze: reduction of squeeze-and-excitation at the end of each branch (Hu et al. 2018: r), None for none.
+        batch_norm: whether convolutions are normalised; without, those of stem, branches and normalised projections
+            have a bias, which starts at 0; weights are drawn as with it, so that nothing else differs.
+        dropout: share of the pooled features that is dropped before the last layer.
+        head: `average` is global average pooling and one linear layer; `linear` two linear layers, of 256 and the
+            classes, with a ReLU and a dropout of 0.5 between them, on the last map brought to 4x4 (`ToGrid`).
+        downsampling: how a stage halves the size: by the `stride` of a convolution, or by 2x2/2 pooling of what the
+            first block takes, before its branch and its shortcut, which then have stride 1. Cost as with the stride of
+            a bottleneck on `first`.
+        placement: of the last normalisation and ReLU of post-activation blocks (He et al. 2016, Figure 4(a) to (d);
+            `residuum.nets.blocks.PostActivation`); (e) is `preactivation`.
+        gate_bias: that the gates of `gated` and `gated_shortcut` start with.
 
     Raises:
-        InputError: `groups` with basic blocks.
+        InputError: the values do not fit each other.
     """
 
     blocks: tuple[int, ...]
     widths: tuple[int, ...]
-    block: Literal["basic", "bottleneck"] = "basic"
+    block: Literal["basic", "bottleneck", "single"] = "basic"
     stem: Literal["imagenet", "deep", "cifar"] = "imagenet"
     shortcut: ShortcutName = "project"
     preactivation: bool = False
@@ -100,10 +131,15 @@ class Variant:
     widen: int = 1
     groups: int = 1
     squeeze: int | None = None
+    batch_norm: bool = True
+    dropout: float = 0.0
+    head: Literal["average", "linear"] = "average"
+    downsampling: Literal["stride", "max_pool", "average_pool"] = "stride"
+    placement: PlacementName = "published"
+    gate_bias: float = GATE_BIAS
 
     def __post_init__(self) -> None:
-        if self.groups != 1 and self.block == "basic":
-            raise InputError(f"groups: only bottlenecks have groups, got {self.groups}. Try: block='bottleneck'")
+        require_fitting(self)
 
     @property
     def inner_widths(self) -> tuple[int, ...]:
@@ -127,12 +163,23 @@ class Variant:
         return ResNet(self, num_classes=num_classes, in_channels=in_channels)
 
 
-Block = BasicBlock | Bottleneck | PreactBasicBlock | PreactBottleneck
+Block = BasicBlock | Bottleneck | SingleBlock | PreactBasicBlock | PreactBottleneck | PreactSingleBlock
 BLOCKS: dict[tuple[str, bool], type[Block]] = {
     ("basic", False): BasicBlock,
     ("bottleneck", False): Bottleneck,
+    ("single", False): SingleBlock,
     ("basic", True): PreactBasicBlock,
     ("bottleneck", True): PreactBottleneck,
+    ("single", True): PreactSingleBlock,
+}
+
+LAYERS_OF_F: dict[type[nn.Module], int] = {
+    BasicBlock: 2,
+    Bottleneck: 3,
+    SingleBlock: 1,
+    PreactBasicBlock: 2,
+    PreactBottleneck: 3,
+    PreactSingleBlock: 1,
 }
 
 
@@ -141,19 +188,20 @@ def stem_convolutions(in_channels: int, out_channels: int, variant: Variant) -> 
 
     The deep stem is that of Tong He et al. 2018, section 4.2, ResNet-C: 32, 32 and 64 channels, BN and ReLU between.
     """
+    bias = not variant.batch_norm
     if variant.stem == "cifar":
-        return conv(in_channels, out_channels, 3)
+        return conv(in_channels, out_channels, 3, bias=bias)
     if variant.stem == "imagenet":
-        return conv(in_channels, out_channels, 7, stride=2)
+        return conv(in_channels, out_channels, 7, stride=2, bias=bias)
     half = out_channels // 2
     return nn.Sequential(
-        conv(in_channels, half, 3, stride=2),
-        nn.BatchNorm2d(half),
+        conv(in_channels, half, 3, stride=2, bias=bias),
+        normalisation(half, variant),
         nn.ReLU(),
-        conv(half, half, 3),
-        nn.BatchNorm2d(half),
+        conv(half, half, 3, bias=bias),
+        normalisation(half, variant),
         nn.ReLU(),
-        conv(half, out_channels, 3),
+        conv(half, out_channels, 3, bias=bias),
     )
 
 
@@ -162,6 +210,16 @@ def stem_pooling(variant: Variant) -> nn.Module:
     if variant.stem == "cifar":
         return nn.Identity()
     return nn.MaxPool2d(3, 2, padding=1) if variant.pool == "padded" else nn.MaxPool2d(3, 2, ceil_mode=True)
+
+
+def linear_head(in_channels: int, num_classes: int) -> nn.Sequential:
+    """Two linear layers on a map of `HEAD_GRID` x `HEAD_GRID`, in place of averaging it."""
+    return nn.Sequential(
+        nn.Linear(in_channels * HEAD_GRID**2, HEAD_WIDTH),
+        nn.ReLU(inplace=True),
+        nn.Dropout(HEAD_DROPOUT),
+        nn.Linear(HEAD_WIDTH, num_classes),
+    )
 
 
 class ResNet(nn.Module):
@@ -184,14 +242,17 @@ class ResNet(nn.Module):
         self.variant, self.num_classes, self.in_channels = variant, num_classes, in_channels
         channels = variant.widths[0]
         self.conv1 = stem_convolutions(in_channels, channels, variant)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn1 = normalisation(channels, variant)
         self.maxpool = stem_pooling(variant)
         for index, out_channels in enumerate(variant.outputs):
             self.add_module(f"layer{index + 1}", self._stage(index, channels))
             channels = out_channels
-        self.bn_last = nn.BatchNorm2d(channels) if variant.preactivation else None
-        self.fc = nn.Linear(channels, num_classes)
+        self.bn_last = normalisation(channels, variant) if variant.preactivation else None
+        self.to_grid = ToGrid(HEAD_GRID) if variant.head == "linear" else None
+        self.dropout = nn.Dropout(variant.dropout) if variant.dropout else None
+        self.fc = linear_head(channels, num_classes) if self.to_grid is not None else nn.Linear(channels, num_classes)
         initialise_he(self)
+        set_gate_bias(self, variant.gate_bias)
 
     def _stage(self, index: int, in_channels: int) -> nn.Sequential:
         variant = self.variant
@@ -200,13 +261,15 @@ class ResNet(nn.Module):
         blocks = []
         for number in range(variant.blocks[index]):
             first = number == 0
+            halves, by_stride = first and index > 0, variant.downsampling == "stride"
             place = Place(
                 in_channels=in_channels if first else out_channels,
                 width=width,
                 out_channels=out_channels,
-                stride=2 if first and index > 0 else 1,
+                stride=2 if halves and by_stride else 1,
                 first_of_stage=first,
                 first_of_net=first and index == 0,
+                pools=halves and not by_stride,
             )
             blocks.append(block(place, variant))
         return nn.Sequential(*blocks)
@@ -224,7 +287,10 @@ class ResNet(nn.Module):
     def head(self, x: Tensor) -> Tensor:
         if self.bn_last is not None:
             x = normalised_relu(self.bn_last, x)
-        return self.fc(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+        elif self.variant.placement == "relu_only":
+            x = torch.relu(x)
+        x = x.mean(dim=(2, 3)) if self.to_grid is None else self.to_grid(x).flatten(1)
+        return self.fc(x if self.dropout is None else self.dropout(x))  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `(N, num_classes)` of images `(N, in_channels, H, W)`."""
@@ -257,12 +323,20 @@ def zero_init_residual(net: ResNet) -> None:
 
     Post-activation: the last BN of the branch starts at weight 0 (Goyal et al. 2017, section 5.1). Pre-activation: the
     last convolution does, since a BN at zero in front of a ReLU would get no gradient and stay dead. Blocks without
-    a shortcut are left alone: at zero they would let nothing through.
+    a shortcut are left alone: at zero they would let nothing through. So are branches that end with a ReLU, which would
+    stay dead. Where no BN ends the branch of a post-activation block, its last convolution starts at zero.
     """
     for block in net.modules():
         if not isinstance(block, PostActivation | PreActivation) or block.downsample is None:
             continue
-        last = {BasicBlock: "bn2", Bottleneck: "bn3", PreactBasicBlock: "conv2", PreactBottleneck: "conv3"}[type(block)]
+        if isinstance(block, PostActivation) and block.order.relu == "branch":
+            continue
+        ends_normalised = (
+            isinstance(block, PostActivation)
+            and block.order.norm == "branch"
+            and isinstance(block.last_norm, nn.BatchNorm2d)
+        )
+        last = f"{'bn' if ends_normalised else 'conv'}{LAYERS_OF_F[type(block)]}"
         nn.init.zeros_(block.get_parameter(f"{last}.weight"))
 
 

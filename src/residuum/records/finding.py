@@ -8,9 +8,9 @@ confidence interval (Welch's t over the seeds: the arms' spreads may differ):
     not above:  holds if d + h < margin,     does not hold if d - h > margin
     near:       holds if |d| + h <= margin,  does not hold if |d| - h > margin
 
-and otherwise it is not decided at this budget; nor is it with fewer than two seeds in an arm, since then h is unknown.
-What is counted, such as parameters, is known exactly and has no spread. A Finding holds if every comparison holds, does
-not hold if any does not, and is otherwise not decided.
+and otherwise it is not decided at this budget; nor is it with fewer than two seeds in an arm, or with a value that is
+not finite, since then h is unknown. What is counted, such as parameters, is known exactly and has no spread. A Finding
+holds if every comparison holds, does not hold if any does not, and is otherwise not decided.
 
 What the rule does not do: it does not correct for several comparisons (each has its own 5 %); and where no value of
 either arm differs (all errors 0, say) h is 0, so that the difference itself decides.
@@ -26,11 +26,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
+from residuum.errors import DamagedError
 from residuum.records.text import Text
 
 CONFIDENCE = 0.95
 DIGITS = 4  # significant ones of a measured number
 MOST_DECIMALS = 6  # beyond which a number is written with its power of ten
+LARGEST_WHOLE = 1e15  # beyond which a whole number is written with its power of ten
 
 
 class Verdict(StrEnum):
@@ -55,14 +57,16 @@ class Measured:
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        """Not a number where nothing was measured, since every training failed."""
+        return statistics.fmean(self.values) if self.values else math.nan
 
     @property
     def std(self) -> float:
-        """Sample standard deviation (n - 1); not a number for a single value, 0 for an exact one."""
+        """Sample standard deviation (n - 1); not a number for a single value or infinite ones, 0 for an exact one."""
         if self.exact:
             return 0.0
-        return statistics.stdev(self.values) if len(self.values) > 1 else math.nan
+        known = len(self.values) > 1 and all(map(math.isfinite, self.values))
+        return statistics.stdev(self.values) if known else math.nan
 
     @property
     def varies(self) -> bool:
@@ -93,18 +97,27 @@ class Quantity:
 
     def shown(self, measured: Measured) -> str:
         """`12.34 ± 0.56 %`; without the spread where there is none."""
-        spread = f" ± {self._number(measured.std, like=measured.mean)}" if measured.varies else ""
-        return f"{self._number(measured.mean)}{spread} {self.unit}".rstrip()
+        if not measured.values:
+            return "none"
+        if not measured.varies:
+            return f"{self._number(measured.mean)} {self.unit}".rstrip()
+        mean, std = (self._number(value, like=measured.mean) for value in (measured.mean, measured.std))
+        return f"{mean} ± {std} {self.unit}".rstrip()
 
     def difference(self, value: float, half_width: float) -> str:
         """A difference with half its confidence interval where that is known: `+1.23 ± 0.45 points`."""
+        if math.isnan(value):
+            return "unknown"
         sign = "+" if value >= 0 else "-"
-        sure = "" if math.isnan(half_width) or half_width == 0 else f" ± {self._number(half_width, like=value)}"
-        return f"{sign}{self._number(abs(value))}{sure} {self._of_differences}".rstrip()
+        if math.isnan(half_width) or half_width == 0:
+            return f"{sign}{self._number(abs(value))} {self._of_differences}".rstrip()
+        size, half = (self._number(each, like=abs(value)) for each in (abs(value), half_width))
+        return f"{sign}{size} ± {half} {self._of_differences}".rstrip()
 
     def margin(self, value: float) -> str:
-        """A margin of a comparison."""
-        return f"{self._number(value)} {self._of_differences}".rstrip()
+        """A margin of a comparison, which is as exact as it was written."""
+        exact = self.unit != PERCENT and value != int(value)
+        return f"{f'{value:g}' if exact else self._number(value)} {self._of_differences}".rstrip()
 
     @property
     def _of_differences(self) -> str:
@@ -112,13 +125,16 @@ class Quantity:
 
     def _number(self, value: float, *, like: float | None = None) -> str:
         """Two decimals of a percentage, four significant digits of all others, or the decimals of another number."""
+        if not math.isfinite(value):
+            return "unknown" if math.isnan(value) else f"{value:g}"
         if self.unit == PERCENT:
             return f"{100 * value:.2f}"
-        if value == int(value) and like is None:
+        if like is None and value == int(value) and abs(value) < LARGEST_WHOLE:
             return f"{int(value):,}"
-        size = abs(like) if like else abs(value)
+        size = abs(like or value)
         decimals = max(0, DIGITS - 1 - math.floor(math.log10(size))) if size else DIGITS - 1
-        return f"{value:,.{decimals}f}" if decimals <= MOST_DECIMALS else f"{value:.3g}"
+        plain = decimals <= MOST_DECIMALS and size < LARGEST_WHOLE
+        return f"{value:,.{decimals}f}" if plain else f"{value:.{DIGITS}g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +169,12 @@ class Judged:
 def half_width(a: Measured, b: Measured) -> float:
     """Half the width of the confidence interval of the difference of two means, by Welch's t.
 
-    Not a number with fewer than two values in an arm that is not exact; 0 where no value differs from its arm's mean.
+    Not a number with fewer than two values in an arm that is not exact, or with infinite ones; 0 where no value differs
+    from its arm's mean.
     """
     from scipy.stats import t
 
-    parts = [0.0 if each.exact else each.std**2 / len(each.values) for each in (a, b)]
+    parts = [0.0 if each.exact else each.std**2 / max(len(each.values), 1) for each in (a, b)]
     whole = sum(parts)
     if math.isnan(whole) or whole == 0:
         return whole
@@ -166,7 +183,11 @@ def half_width(a: Measured, b: Measured) -> float:
 
 
 def judge(comparison: Comparison, arms: Mapping[str, Mapping[str, Measured]]) -> Judged:
-    """Apply the rule at the top of this file to one comparison; `arms` are by name, what was measured by quantity."""
+    """Apply the rule at the top of this file to one comparison; `arms` are by name, what was measured by quantity.
+
+    Raises:
+        KeyError: the comparison names an arm or a quantity that is not there.
+    """
     a = arms[comparison.a][comparison.quantity]
     b = exactly(comparison.b) if isinstance(comparison.b, float | int) else arms[comparison.b][comparison.quantity]
     difference, half = a.mean - b.mean, half_width(a, b)
@@ -216,12 +237,16 @@ class Finding:
     Attributes:
         name: what `residuum reproduce` calls it.
         claim: the claim in one sentence, in English and in Korean; `source` says where it is made.
+        group: whose claim it is, such as `He et al. 2015`.
         budget: `quick`, `short` or `paper`; `conditions` says in words what was trained and how.
         summary: what came out, in a sentence or two for somebody who is new to it.
+        caption: how its figure is read; empty where it has none.
         basis: what decides: what was measured here, what was counted exactly, or published figures alone.
         quantities: of the arms, in the order of columns.
         runs: what each training came to, by its name; empty for a claim that needs none.
-        seconds: of the trainings; `measuring_seconds` of all that was measured on them.
+        seconds: of the trainings, those that other claims share as well; `measuring_seconds` of what was measured.
+        recipe: of the first training; what others change in it is part of their names.
+        environment: where it was trained, or measured where nothing was trained.
         command: what to type for the same Finding.
         directory: where its page lies.
         failures: runs that did not end, each with its reason.
@@ -231,9 +256,11 @@ class Finding:
     name: str
     claim: Text
     source: str
+    group: str
     budget: str
     conditions: str
     summary: str
+    caption: str
     basis: Basis
     quantities: tuple[Quantity, ...]
     arms: tuple[Arm, ...]
@@ -258,21 +285,14 @@ class Finding:
         return next(each for each in self.quantities if each.name == name)
 
     def to_json(self) -> dict[str, object]:
-        """Plain JSON values, with mean and std beside every list of values."""
+        """Plain JSON values, with mean and std beside every list of values; numbers that are not finite as text."""
         record = asdict(self)
         del record["directory"]  # a path of this machine
         for arm, plain in zip(self.arms, record["arms"], strict=True):
-            plain["measured"] = {
-                name: {
-                    "mean": one.mean,
-                    "std": one.std if one.varies else None,
-                    "values": list(one.values),
-                    "exact": one.exact,
-                }
-                for name, one in arm.measured.items()
-            }
+            plain["measured"] = {name: _plain(one) for name, one in arm.measured.items()}
         for plain in record["judged"]:
-            plain["half_width"] = None if math.isnan(plain["half_width"]) else plain["half_width"]
+            plain["difference"] = _finite(plain["difference"])
+            plain["half_width"] = None if math.isnan(plain["half_width"]) else _finite(plain["half_width"])
         return {"verdict": str(self.verdict), **record}
 
     @classmethod
@@ -280,35 +300,58 @@ class Finding:
         """The Finding that `to_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: it is not one.
+            DamagedError: it is not one, or one of another version.
         """
-        values = {key: value for key, value in record.items() if key != "verdict"}
-        arms = [
-            Arm(
-                **{**arm, "runs": tuple(arm["runs"]), "measured": {n: _measured(m) for n, m in arm["measured"].items()}}
-            )
-            for arm in record["arms"]
-        ]
-        judged = [
-            Judged(
-                comparison=Comparison(**each["comparison"]),
-                difference=each["difference"],
-                half_width=math.nan if each["half_width"] is None else each["half_width"],
-                verdict=Verdict(each["verdict"]),
-            )
-            for each in record["judged"]
-        ]
-        own = {
-            "claim": Text(**record["claim"]),
-            "quantities": tuple(Quantity(**each) for each in record["quantities"]),
-            "arms": tuple(arms),
-            "judged": tuple(judged),
-            "seeds": tuple(record["seeds"]),
-            "failures": tuple(record["failures"]),
-            "directory": directory,
-        }
-        return cls(**values | own)
+        try:
+            own = {
+                "claim": Text(**record["claim"]),
+                "quantities": tuple(Quantity(**each) for each in record["quantities"]),
+                "arms": tuple(map(_arm, record["arms"])),
+                "judged": tuple(map(_judged, record["judged"])),
+                "seeds": tuple(record["seeds"]),
+                "failures": tuple(record["failures"]),
+                "directory": directory,
+            }
+            return cls(**{key: value for key, value in record.items() if key != "verdict"} | own)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DamagedError(
+                f"{directory}: holds no Finding of this version ({type(error).__name__}: {error}). "
+                f"Try: residuum reproduce again"
+            ) from error
 
 
-def _measured(plain: Mapping[str, Any]) -> Measured:
-    return Measured(tuple(plain["values"]), exact=plain["exact"])
+def _plain(one: Measured) -> dict[str, object]:
+    return {
+        "mean": _finite(one.mean) if one.values else None,
+        "std": _finite(one.std) if one.varies else None,
+        "values": list(map(_finite, one.values)),
+        "exact": one.exact,
+    }
+
+
+def _finite(value: float) -> float | str:
+    """The number, or its name where JSON has none for it."""
+    return value if math.isfinite(value) else str(value)
+
+
+def _number(plain: float | str) -> float:
+    """What `_finite` gave."""
+    return float(plain) if isinstance(plain, str) else plain
+
+
+def _arm(plain: Mapping[str, Any]) -> Arm:
+    measured = {
+        name: Measured(tuple(map(_number, one["values"])), exact=one["exact"])
+        for name, one in plain["measured"].items()
+    }
+    return Arm(name=plain["name"], published=plain["published"], measured=measured, runs=tuple(plain["runs"]))
+
+
+def _judged(plain: Mapping[str, Any]) -> Judged:
+    half = plain["half_width"]
+    return Judged(
+        comparison=Comparison(**plain["comparison"]),
+        difference=_number(plain["difference"]),
+        half_width=math.nan if half is None else _number(half),
+        verdict=Verdict(plain["verdict"]),
+    )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from residuum.records.finding import CONFIDENCE, Basis, Finding, Measured, Verdict
+from residuum.records.finding import CONFIDENCE, Basis, Finding, Judged, Measured, Relation, Verdict
+from residuum.records.text import Language, Text
 from residuum.report.figures import Drawing
+from residuum.report.numbers import duration
 from residuum.report.page import Section, Table, render
 
 BADGES = {Verdict.HOLDS: "good", Verdict.DOES_NOT_HOLD: "bad", Verdict.NOT_DECIDED: "open"}
 RULES: dict[Basis, str] = {
     "measured": f"A comparison is decided when the {CONFIDENCE:.0%} confidence interval of the difference of the two "
-    "means (Welch's t over the seeds) lies on one side of the margin.",
+    "means (Welch's t, over the seeds or over rounds of timing) lies on one side of the margin.",
     "counted": "The numbers are counted exactly and have no spread, so that their difference itself decides.",
     "published": "Published figures alone decide: what it would take to measure this lies beyond this budget. Their "
     "spread is unknown, so that their difference itself decides.",
@@ -21,14 +23,22 @@ RULE = (
     "The claim holds if every comparison holds, does not hold if one does not, and is otherwise not decided at this "
     "budget. The rule was fixed before the run."
 )
-RELATIONS = {"above": "above, by more than", "not above": "not above, within", "near": "equal, within"}
+RELATIONS: dict[Relation, Text] = {
+    "above": Text("above, by more than {}", "{} 넘게 큼"),
+    "not above": Text("not above, within {}", "{} 넘게 크지 않음"),
+    "near": Text("equal, within {}", "{} 안에서 같음"),
+}
 
 
 def arms_table(finding: Finding) -> Table:
     """One row for each arm: published beside measured, mean ± std over the seeds."""
     names = [each.name for each in finding.quantities]
-    rows = [[arm.name, arm.published, *(_cell(finding, arm.measured, name) for name in names)] for arm in finding.arms]
-    return Table(("", "published", *names), rows, numeric=tuple(range(2, 2 + len(names))))
+    titles = ("", "published") if any(arm.published for arm in finding.arms) else ("",)
+    rows = [
+        [*(arm.name, arm.published)[: len(titles)], *(_cell(finding, arm.measured, name) for name in names)]
+        for arm in finding.arms
+    ]
+    return Table((*titles, *names), rows, numeric=tuple(range(len(titles), len(titles) + len(names))))
 
 
 def _cell(finding: Finding, measured: Mapping[str, Measured], name: str) -> str:
@@ -59,7 +69,7 @@ def judged_table(finding: Finding) -> Table:
                 comparison.quantity,
                 comparison.published,
                 quantity.difference(each.difference, each.half_width),
-                f"{RELATIONS[comparison.relation]} {quantity.margin(comparison.margin)}",
+                to_be(finding, each),
                 str(each.verdict),
             ]
         )
@@ -67,14 +77,22 @@ def judged_table(finding: Finding) -> Table:
     return Table(columns, rows, numeric=(3,))
 
 
-def finding_page(finding: Finding, drawing: Drawing | None, *, caption: str) -> str:
-    """The self-contained page of a Finding."""
+def to_be(finding: Finding, judged: Judged, language: Language = "en") -> str:
+    """What a comparison asks of its difference: `above, by more than 1.00 points`."""
+    comparison = judged.comparison
+    margin = finding.quantity(comparison.quantity).margin(comparison.margin)
+    return RELATIONS[comparison.relation].in_language(language).format(margin)
+
+
+def finding_page(finding: Finding, drawing: Drawing | None) -> str:
+    """The self-contained page of a Finding; it has no drawing where a training failed."""
     sections = [Section(title="In short", text=finding.summary)]
     if finding.failures:
         failures = Table(("run",), [[failure] for failure in finding.failures])
-        sections.append(Section(title="Trainings that failed", table=failures))
+        answer = "That a training fails is part of the answer." if finding.excused else ""
+        sections.append(Section(title="Trainings that failed", text=answer, table=failures))
     if drawing is not None:
-        sections.append(Section(title="What was measured", drawing=drawing, caption=caption))
+        sections.append(Section(title="What was measured", drawing=drawing, caption=finding.caption))
     if finding.arms:
         rule = f"{RULES[finding.basis]} {RULE}"
         sections += [
@@ -104,19 +122,29 @@ def finding_page(finding: Finding, drawing: Drawing | None, *, caption: str) -> 
 
 def how(finding: Finding) -> str:
     """How long it took, on which machine, with which versions."""
-    environment = finding.environment
-    packages = environment.get("packages")
-    torch_version = packages.get("torch") if isinstance(packages, dict) else None
     trained = f"{duration(finding.seconds)} of training and " if finding.runs else ""
+    return f"{trained}{duration(finding.measuring_seconds)} of measuring on {machine(finding.environment)}."
+
+
+def machine(environment: Mapping[str, object]) -> str:
+    """Device, processor, threads, versions and commit; all that occur, where trainings were made in several places."""
+    packages = environment.get("packages")
+    several = packages if isinstance(packages, list) else [packages]
+    versions = [each.get("torch") for each in several if isinstance(each, Mapping)]
+    said = {name: listed(environment.get(name)) for name in ("device", "python", "commit")}
     return (
-        f"{trained}{duration(finding.measuring_seconds)} of measuring on {environment.get('device')}: "
-        f"{environment.get('cpu')}, {environment.get('threads')} threads, Python {environment.get('python')}, "
-        f"torch {torch_version}, commit {environment.get('commit') or 'unknown'}."
+        f"{said['device']}: {processor(environment)}, Python {said['python']}, "
+        f"torch {listed([*dict.fromkeys(versions)])}, commit {said['commit']}"
     )
 
 
-def duration(seconds: float) -> str:
-    """`3.2 s`, `4.5 min`, `1.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def processor(environment: Mapping[str, object]) -> str:
+    """`AMD EPYC, 2 threads`."""
+    threads = listed(environment.get("threads"))
+    return f"{listed(environment.get('cpu'))}, {threads} thread{'' if threads == '1' else 's'}"
+
+
+def listed(value: object) -> str:
+    """A value of an environment, or all that occur."""
+    several = value if isinstance(value, list) else [value]
+    return " and ".join("unknown" if each is None else str(each) for each in several) or "unknown"

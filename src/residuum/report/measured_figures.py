@@ -1,19 +1,25 @@
 """Figures of measured quantities with their spread: bars beside published values, and lines over something that varies.
 
-Readable in grey: bars are told apart by their labels, lines by dash and marker, published values by a diamond.
+Readable in grey: bars are told apart by their labels, lines by dash and marker, published values by a diamond. What is
+not finite, or was not measured, is not drawn.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from residuum.records.finding import PERCENT, Measured, Quantity
 from residuum.report.figures import COLOURS, Drawing, drawn, styled
+from residuum.report.numbers import short
 
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -50,30 +56,41 @@ def bars(panels: Mapping[str, Sequence[Bar]], quantity: Quantity, *, log: bool =
     figure = Figure(figsize=(5.6 * len(panels) + 0.4, 1.3 + BAR_HEIGHT * longest), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (title, members) in zip(axes, panels.items(), strict=True):
-        _bars(axis, members, quantity)
-        axis.set_title(title, fontsize=12, fontweight="bold")
+        marked = _bars(axis, members, quantity)
+        axis.set_title(title, fontsize=12, fontweight="bold", pad=26 if marked else None)
         axis.set_xlabel(axis_label(quantity))
         axis.grid(axis="x", color="#dddddd", linewidth=0.7)
         axis.set_axisbelow(True)
         if log:
             axis.set_xscale("log")
+            _plain_ticks(axis.xaxis)
+        elif not any(bar.measured.mean or bar.published for bar in members):
+            axis.set_xlim(0, 1)  # all are 0: left to itself the axis would have 0 in its middle
     return drawn(figure)
 
 
-def _bars(axis: Axes, members: Sequence[Bar], quantity: Quantity) -> None:
+def _bars(axis: Axes, members: Sequence[Bar], quantity: Quantity) -> bool:
+    """Draw the bars of a panel; whether any has a published value, which a line above the panel explains."""
     scale = 100.0 if quantity.unit == PERCENT else 1.0
-    means = [scale * bar.measured.mean for bar in members]
-    spreads = [scale * bar.measured.std if bar.measured.varies else 0.0 for bar in members]
+    means, spreads = _drawable(scale, [bar.measured for bar in members])
     places = range(len(members))
-    axis.barh(places, means, xerr=spreads, color=COLOURS[2], edgecolor="#003f66", linewidth=0.8, height=0.7,
+    whiskers = [spread or math.nan for spread in spreads] if any(spreads) else None
+    axis.barh(places, means, xerr=whiskers, color=COLOURS[2], edgecolor="#003f66", linewidth=0.8, height=0.7,
               error_kw={"elinewidth": 1.2, "capsize": 3})  # fmt: skip
     published = [(place, scale * bar.published) for place, bar in enumerate(members) if bar.published is not None]
     if published:
         axis.plot([value for _, value in published], [place for place, _ in published], "D", color="black",
                   markersize=6, label="published", linestyle="none")  # fmt: skip
-        axis.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.08))
+        axis.legend(frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     axis.set_yticks(list(places), [bar.name for bar in members])
     axis.invert_yaxis()
+    return bool(published)
+
+
+def _drawable(scale: float, measured: Sequence[Measured]) -> tuple[list[float], list[float]]:
+    """Means, nan where there is nothing to draw, and standard deviations, 0 where there is none."""
+    means = [scale * one.mean if math.isfinite(one.mean) else math.nan for one in measured]
+    return means, [scale * one.std if one.varies and math.isfinite(one.std) else 0.0 for one in measured]
 
 
 @styled
@@ -100,7 +117,7 @@ def lines_over(
     scale = 100.0 if quantity.unit == PERCENT else 1.0
     for axis, (title, members) in zip(axes, panels.items(), strict=True):
         for index, (name, line) in enumerate(members.items()):
-            _line(axis, line, scale, {"label": f"\u200b{name}", **look(index)})  # a label like _x would be hidden
+            _line(axis, line, scale, {"label": name, **look(index)})
         if level is not None:
             axis.axhline(scale * level, color="#777777", linewidth=1.0)
         axis.set_title(title, fontsize=12, fontweight="bold")
@@ -108,9 +125,12 @@ def lines_over(
         axis.grid(color="#dddddd", linewidth=0.7)
         if log_x:
             axis.set_xscale("log")
+            _plain_ticks(axis.xaxis)
         if log_y:
             axis.set_yscale("log")
-        axis.legend(frameon=False, fontsize=9)
+            _plain_ticks(axis.yaxis)
+        if members:
+            axis.legend(frameon=False, fontsize=9)
     axes[0].set_ylabel(axis_label(quantity))
     return drawn(figure)
 
@@ -126,10 +146,9 @@ def look(index: int) -> dict[str, Any]:
 
 
 def _line(axis: Axes, line: Line, scale: float, style: dict[str, Any]) -> None:
-    means = [scale * one.mean for one in line.measured]
+    means, spreads = _drawable(scale, line.measured)
     axis.plot(line.x, means, linewidth=1.8, **style)
-    if any(one.varies for one in line.measured):
-        spreads = [scale * one.std if one.varies else 0.0 for one in line.measured]
+    if any(spreads):
         low, high = ([mean + sign * spread for mean, spread in zip(means, spreads, strict=True)] for sign in (-1, 1))
         axis.fill_between(line.x, low, high, color=style["color"], alpha=0.15, linewidth=0)
 
@@ -137,3 +156,9 @@ def _line(axis: Axes, line: Line, scale: float, style: dict[str, Any]) -> None:
 def axis_label(quantity: Quantity) -> str:
     """Name and unit."""
     return f"{quantity.name} ({quantity.unit})" if quantity.unit else quantity.name
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Numbers in full on a logarithmic axis: matplotlib writes powers of ten as formulas, which are not set here."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: re.sub(r"\.0+ ", " ", short(value))))
+    axis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""Numbers as they are written: sizes, shares, and three figures and a letter where room is scarce."""
+"""Numbers as they are written: sizes, shares, times, and three figures and a letter where room is scarce."""
 
 from __future__ import annotations
 
@@ -40,3 +40,10 @@ def percent(part: float, whole: float) -> str:
     if share < 0.05:
         return "<0.1 %"
     return "100 %" if part == whole else ">99.9 %" if share >= 99.95 else f"{share:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """`3.2 s`, `45 s`, `4.5 min`, `1.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
+from residuum.report.numbers import duration
+
 LINE_SECONDS = 10.0
 FIRST_LINE_SECONDS = 2.0  # after which a part says for the first time how far it is
 
@@ -136,7 +138,11 @@ class ConsoleProgress:
 
 
 class PlanProgress(ConsoleProgress):
-    """As `ConsoleProgress`, with one bar over a whole plan of trainings, in units of work."""
+    """As `ConsoleProgress`, with one bar over a whole plan of trainings, in units of work.
+
+    Where the output is not a terminal, each training says how long all that are left will take, judged by those made
+    by now; what was finished before took no time and tells nothing.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(quiet=quiet)
@@ -145,6 +151,8 @@ class PlanProgress(ConsoleProgress):
         self.done_work, self.done_runs = 0.0, 0
         self.run_work = 0.0
         self.run_steps = 1
+        self.made_work = self.made_seconds = 0.0
+        self.run_began: float | None = None
         self.lanes: dict[str, _Lane] = {}
 
     def plan_started(self, title: str, runs: int, work: float) -> None:
@@ -156,11 +164,27 @@ class PlanProgress(ConsoleProgress):
         """Training `number` (from 0) begins, `work` in units of the plan."""
         self.run_work, self.run_steps = work, steps
         if not self.live and not self.quiet:
-            self._line(f"run {number + 1} of {self.total_runs}")
+            left = self.seconds_left()
+            told = "" if left is None else f", about {duration(left)} left"
+            self._line(f"run {number + 1} of {self.total_runs}{told}")
+
+    def started(self, title: str, step: int, steps: int, batch_size: int) -> None:
+        super().started(title, step, steps, batch_size)
+        self.run_began = time.monotonic()
 
     def run_ended(self) -> None:
         """The training is done, or was done before."""
+        if self.run_began is not None:
+            self.made_work += self.run_work
+            self.made_seconds += time.monotonic() - self.run_began
+            self.run_began = None
         self._ended(self.run_work)
+
+    def seconds_left(self) -> float | None:
+        """How long the trainings that are left will take; None before one was made."""
+        if not self.made_work:
+            return None
+        return self.made_seconds / self.made_work * (self.total_work - self.done_work)
 
     def beside(self, name: str, work: float) -> ConsoleProgress:
         """One of several trainings that run side by side begins: a bar of its own, below that of the plan."""
@@ -203,7 +227,7 @@ class ReproductionProgress(PlanProgress):
         """Claim `number` of `count`, from 1, is measured."""
         self._clear()
         self.claim, self.claim_began = name, time.monotonic()
-        self.side = self.progress.add_task(f"{name} ({number} of {count})", total=None, unit="", note="")
+        self.side = self.progress.add_task(f"measuring {name}", total=None, unit="", note=f"claim {number} of {count}")
         self.told_at = self.claim_began
 
     def claim_progress(self, done: int, total: int) -> None:
@@ -217,11 +241,11 @@ class ReproductionProgress(PlanProgress):
         left = (now - self.claim_began) / done * (total - done)
         self._line(f"  {self.claim}: {done:,} of {total:,}, {left:,.0f} s left")
 
-    def claim_ended(self, name: str, verdict: str) -> None:
-        """It is judged."""
+    def claim_ended(self, name: str, outcome: str) -> None:
+        """It is judged, or could not be measured."""
         self._clear()
         if not self.quiet:
-            self._line(f"{name}: {verdict}, after {time.monotonic() - self.claim_began:,.1f} s of measuring")
+            self._line(f"{name}: {outcome}, after {duration(time.monotonic() - self.claim_began)} of measuring")
 
 
 class _Lane(ConsoleProgress):

@@ -41,7 +41,7 @@ def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, ex
         raise InputError(f"minutes: must be above 0, got {minutes:g}. Try: --minutes 10")
     step = seconds_of_a_step(net, dataset, recipe, execution)
     name = str(net).partition(":")[0]
-    known = name if name in catalog.CATALOG else ""
+    known = name if catalog.knows(name) else ""
     side = recipe.image_size or min(dataset.image_size or (net_size(known) if known else OWN_NET_SIZE,))
     images = len(dataset.train) * (1 - recipe.holdout if dataset.val is None else 1)
 

@@ -37,7 +37,7 @@ def head_parameters(net: nn.Module, net_name: str, num_classes: int, in_channels
     Raises:
         InputError: it has none that can be trained.
     """
-    if net_name in catalog.CATALOG:
+    if catalog.knows(net_name):
         names = head_names(net_name, num_classes, in_channels)
         found = [parameter for name, parameter in net.named_parameters() if name in names]
     else:

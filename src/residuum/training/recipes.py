@@ -10,6 +10,7 @@ from residuum.data.augment import CropFlip, ScaleCropFlip
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Dataset
 from residuum.errors import InputError, unknown
+from residuum.nets import catalog
 from residuum.training.recipe import Orthogonal, Recipe
 from residuum.training.schedules import OneCycle, Plateau, StepDecay, WarmUp
 
@@ -252,22 +253,25 @@ def recipe(name: str, net_name: str = "") -> Recipe:
     `fast_cifar` is not for them. `paper_cifar`, `cifar`, `fast_cifar` and `digits` enlarge the images for nets that
     need it.
 
+    A net with changed fields, such as `resnet20+batch_norm=no`, is trained as its base, at its rate too: who compares
+    the two wants nothing else to differ. Only `fast_cifar` looks whether it has batch normalisation itself.
+
     Raises:
         InputError: there is none, and the message names the nearest; or it is not for this net.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
+    enlarged = ENLARGED.get(catalog.base(net_name))
     if name == "paper_cifar":
-        return paper_cifar(
-            warm_up=net_name in WARM_UP_NETS, learning_rate=_rate(0.1, net_name), image_size=ENLARGED.get(net_name)
-        )
+        warm_up = catalog.base(net_name) in WARM_UP_NETS
+        return paper_cifar(warm_up=warm_up, learning_rate=_rate(0.1, net_name), image_size=enlarged)
     if name == "cifar":
-        return cifar(learning_rate=_rate(0.2, net_name), image_size=ENLARGED.get(net_name))
+        return cifar(learning_rate=_rate(0.2, net_name), image_size=enlarged)
     if name == "fast_cifar":
         _require_normalised(name, net_name)
-        return fast_cifar(image_size=ENLARGED.get(net_name), grows=net_name not in ENLARGED)
+        return fast_cifar(image_size=enlarged, grows=enlarged is None)
     if name == "digits":
-        return digits(learning_rate=_rate(0.1, net_name), image_size=ENLARGED.get(net_name))
+        return digits(learning_rate=_rate(0.1, net_name), image_size=enlarged)
     if name == "folder":
         return folder(learning_rate=_rate(0.05, net_name))
     if name == "finetune":
@@ -276,11 +280,17 @@ def recipe(name: str, net_name: str = "") -> Recipe:
 
 
 def _rate(normalised: float, net_name: str) -> float:
-    return normalised / 10 if net_name in UNNORMALISED_NETS else normalised
+    return normalised / 10 if catalog.base(net_name) in UNNORMALISED_NETS else normalised
+
+
+def _is_normalised(net_name: str) -> bool:
+    """Whether it has batch normalisation: by the change of a net with changed fields, else by its base."""
+    changed = catalog.changes(net_name).get("batch_norm")
+    return changed == "yes" if changed is not None else catalog.base(net_name) not in UNNORMALISED_NETS
 
 
 def _require_normalised(name: str, net_name: str) -> None:
-    if net_name in UNNORMALISED_NETS:
+    if not _is_normalised(net_name):
         raise InputError(
             f"recipe: {name} lets no weight of a convolution grow or shrink, which takes batch normalisation after it, "
             f"and {net_name} has none. Try: --recipe cifar"
@@ -310,10 +320,11 @@ def fast_cifar_recipe(dataset: Dataset, net_name: str, net_size: int) -> Recipe:
         InputError: it is not for this net.
     """
     _require_normalised("fast_cifar", net_name)
+    base = catalog.base(net_name)
     own = min(dataset.image_size) if dataset.image_size else net_size
-    side = ENLARGED.get(net_name, own) if dataset.image_size else net_size
+    side = ENLARGED.get(base, own) if dataset.image_size else net_size
     size = None if side == own == CIFAR_SIDE else side
-    return fast_cifar(image_size=size, flips=dataset.channels == 3, grows=net_name not in ENLARGED)
+    return fast_cifar(image_size=size, flips=dataset.channels == 3, grows=base not in ENLARGED)
 
 
 def preset(recipe: Recipe, side: int, epochs: float) -> Recipe:

@@ -17,6 +17,7 @@ from residuum.errors import InputError
 from residuum.evaluation import Metrics
 from residuum.files.atomic import storage_error
 from residuum.files.lock import lock_directory
+from residuum.nets import catalog
 from residuum.records.environment import environment
 from residuum.report.run_page import write_run_report
 from residuum.run import KeptPreprocessing, Run, RunConfig
@@ -343,4 +344,5 @@ def open_data(data: str | Path, data_dir: str | Path | None, observer: Observer,
 def default_path(net_name: str, dataset: Dataset, recipe: Recipe, seeds: str) -> Path:
     """Where what is trained goes if nobody says: a directory in `runs` that names net, data, recipe and seeds."""
     data = Path(dataset.name).resolve().name
-    return Path("runs") / f"{net_name.rpartition('.')[2]}-{data}-{recipe.name}-{seeds}"
+    name = net_name if catalog.knows(net_name) else net_name.rpartition(".")[2]
+    return Path("runs") / f"{name}-{data}-{recipe.name}-{seeds}"

@@ -59,7 +59,7 @@ def find_origin(net: str | Path | nn.Module | Classifier, observer: Observer) ->
     """
     if isinstance(net, Classifier):
         origin = Origin(net.net_name, net)
-    elif isinstance(net, nn.Module) or (isinstance(net, str) and net in catalog.CATALOG):
+    elif isinstance(net, nn.Module) or (isinstance(net, str) and catalog.knows(net)):
         return None
     else:
         name = str(net)
@@ -74,7 +74,7 @@ def find_origin(net: str | Path | nn.Module | Classifier, observer: Observer) ->
         raise InputError(
             f"net: {origin.model} is untrained, there is nothing to go on from. Try: the name {origin.net_name} alone"
         )
-    if origin.net_name not in catalog.CATALOG:
+    if not catalog.knows(origin.net_name):
         raise InputError(
             f"net: {origin.net_name} is not of the catalog, so it cannot be built for other classes. "
             "Try: residuum.train with the module itself"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from typing import get_args
 
 from residuum.errors import InputError, unknown
-from residuum.experiments.claim import Claim
+from residuum.experiments.claim import Claim, Group
 
-# In the order in which they are told; those that are not named here follow.
+# In the order in which they are told, group by group; those that are not named here follow.
 ORDER = (
     "degradation", "table1", "table6", "shortcuts", "responses", "depth", "bottleneck",
     "preactivation", "shortcut_variants",
@@ -18,19 +19,25 @@ ORDER = (
 
 @cache
 def claims() -> dict[str, Claim]:
-    """All claims by name: of each file here its `CLAIM`.
+    """All claims by name, in the order in which they are told: of each file here its `CLAIM`.
 
     Raises:
         TypeError: a file has none, or it is called otherwise than its file.
     """
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    found = {}
-    for name in sorted(names, key=lambda each: (ORDER.index(each) if each in ORDER else len(ORDER), each)):
-        claim = getattr(importlib.import_module(f"{__name__}.{name}"), "CLAIM", None)
-        if not isinstance(claim, Claim) or claim.name != name:
-            raise TypeError(f"{__name__}.{name}: must have a CLAIM called {name!r}")
-        found[name] = claim
-    return found
+    found = []
+    for module in pkgutil.iter_modules(__path__):
+        if module.name.startswith("_"):  # what several claims share
+            continue
+        claim = getattr(importlib.import_module(f"{__name__}.{module.name}"), "CLAIM", None)
+        if not isinstance(claim, Claim) or claim.name != module.name:
+            raise TypeError(f"{__name__}.{module.name}: must have a CLAIM called {module.name!r}")
+        found.append(claim)
+    return {claim.name: claim for claim in sorted(found, key=_place)}
+
+
+def _place(claim: Claim) -> tuple[int, int, str]:
+    place = ORDER.index(claim.name) if claim.name in ORDER else len(ORDER)
+    return get_args(Group).index(claim.group), place, claim.name
 
 
 def chosen(names: tuple[str, ...]) -> list[Claim]:

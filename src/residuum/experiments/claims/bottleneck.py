@@ -1,0 +1,161 @@
+"""Bottlenecks: 50 layers at about the cost of 34, and more accurate.
+
+He et al. 2015, section 4.1, "Deeper Bottleneck Architectures", Figure 5, Tables 1 and 3: a block of two 3x3 layers is
+replaced by one of 1x1, 3x3 and 1x1, of which the first narrows and the last widens by four. The 34-layer net becomes
+one of 50 layers at 3.8 in place of 3.6e9 multiply-adds; the 10-crop top-1 error on ImageNet falls from 25.03 (option A)
+or 24.52 (option B) to 22.85.
+
+The cost of these two nets is counted whatever the data: `resnet34` (option B, as the 50 layers have) and `resnet50_v1`
+(stride on the first 1x1, as published). The accuracy is measured on them for a folder of photographs. For small images
+it is measured on the same exchange in ResNet-20: its nine blocks as bottlenecks of option B with the stride on the
+first 1x1, 29 layers; what these two cost is shown beside, at their published input (3x32x32), and not judged, since the
+paper has no such pair.
+
+How the verdict falls:
+
+- 50 layers cost the same as 34 within a tenth: "about the cost" is the claim, and a tenth of a net's time is little
+  beside what the machine makes of it. Counted, so there is no spread. Printed, the costs differ by 5.6 %.
+- The net of basic blocks has the higher error. The margin is 0, since this is an order: any difference that the seeds
+  are sure of counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.nets import catalog
+from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
+from residuum.records.text import Text
+from residuum.report.figures import Drawing
+from residuum.report.measured_figures import Bar, bars
+
+SAME_COST = 0.1  # of the cost of the net of basic blocks
+MACS = Quantity("MACs", "G")
+COUNTED = ("resnet34", "resnet50_v1")  # basic blocks, bottlenecks
+SMALL = ("resnet20", "resnet20+block=bottleneck+shortcut=project+stride_on=first")
+PUBLISHED = {
+    "resnet34": "3.6e9, 24.52 (ImageNet, top-1, 10-crop; option A 25.03)",
+    "resnet50_v1": "3.8e9, 22.85 (ImageNet, top-1, 10-crop)",
+    "resnet20": "8.75 (CIFAR-10, test)",
+}
+NAMES = {SMALL[1]: "resnet20 of bottlenecks"}  # of arms, where other than the net's
+NOT_PUBLISHED = "not of the paper: 29 layers"
+IN_FIGURE = (
+    ("resnet34_a", "34 layers, option A", 0.2503),
+    ("resnet34", "34 layers, option B", 0.2452),
+    ("resnet50_v1", "50 layers, bottlenecks", 0.2285),
+)
+CAPTION = (
+    "Left: as published, ImageNet, top-1 error of 10 crops, one net each. Right: ours, mean over the seeds with one "
+    "standard deviation. Beside each name its multiply-adds for one image, counted. The axes differ; what can be "
+    "compared is which net is better. Compare He et al. 2015, Tables 1 and 3."
+)
+
+
+def nets(setting: Setting) -> tuple[str, str]:
+    """The nets that are trained: of basic blocks, and of bottlenecks."""
+    return COUNTED if setting.kind == "folder" else SMALL
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """Both."""
+    return setting.planned(*nets(setting))
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """Cost counted, error measured."""
+    trained, error = nets(evidence.setting), evidence.judged_error
+    shown = dict.fromkeys((*COUNTED, *trained))
+    basic, bottleneck = trained
+    errors = {net: evidence.error(net, error) for net in trained}
+    return Conclusion(
+        arms=tuple(_arm(evidence, net) for net in shown),
+        quantities=(MACS, *evidence.errors),
+        comparisons=(
+            Comparison(
+                statement="50 layers of bottlenecks cost about as much as 34 of basic blocks",
+                a=COUNTED[1],
+                b=COUNTED[0],
+                relation="near",
+                margin=SAME_COST * macs(COUNTED[0]).mean,
+                quantity=MACS.name,
+                published="3.8e9 against 3.6e9",
+            ),
+            Comparison(
+                statement=f"{_name(bottleneck)} does better on new images than {basic}",
+                a=basic,
+                b=_name(bottleneck),
+                relation="above",
+                margin=0.0,
+                quantity=error.name,
+                published="24.52 (A 25.03) against 22.85 (ImageNet, 34 and 50 layers)",
+            ),
+        ),
+        summary=_summary(errors, error),
+        drawing=_drawing(errors, error),
+        caption=CAPTION,
+    )
+
+
+def macs(net: str) -> Measured:
+    """Multiply-adds for one image at the published input, in 1e9."""
+    return exactly(catalog.entry(net).macs / 1e9)
+
+
+def _arm(evidence: Evidence, net: str) -> Arm:
+    published, own = PUBLISHED.get(net, NOT_PUBLISHED), {MACS.name: macs(net)}
+    if net in nets(evidence.setting):
+        return evidence.arm(net, published, name=_name(net), own=own)
+    return Arm(name=net, published=published, measured=own)
+
+
+def _name(net: str) -> str:
+    return NAMES.get(net, net)
+
+
+def _summary(errors: Mapping[str, Measured], error: Quantity) -> str:
+    """Cost of the published pair, cost and error of the trained one."""
+    basic, bottleneck = errors
+    difference = 100 * (errors[bottleneck].mean - errors[basic].mean)
+    way = f"{abs(difference):.2f} points {'higher' if difference > 0 else 'lower'}" if difference else "the same"
+    return (
+        f"Counted, 50 layers of bottlenecks take {_more(*COUNTED)} multiply-adds than 34 layers of basic blocks. "
+        f"Measured, {basic} ends at a {error.name} of {errors[basic].percent()}; with bottlenecks in place of its "
+        f"basic blocks, for {_more(basic, bottleneck)} multiply-adds, it is {errors[bottleneck].percent()}, {way}. "
+        "Published for 34 and 50 layers on ImageNet: 1.67 points lower."
+    )
+
+
+def _more(basic: str, bottleneck: str) -> str:
+    """By how much the second costs more: `5.3 % more`."""
+    share = 100 * (macs(bottleneck).mean / macs(basic).mean - 1)
+    return f"{abs(share):.1f} % {'more' if share >= 0 else 'fewer'}"
+
+
+def _drawing(errors: Mapping[str, Measured], error: Quantity) -> Drawing:
+    published = [Bar(_label(net, words), exactly(share)) for net, words, share in IN_FIGURE]
+    words = ("basic blocks", "bottlenecks")
+    ours = [Bar(_label(net, each), errors[net]) for net, each in zip(errors, words, strict=True)]
+    return bars({"published: ImageNet": published, "ours": ours}, Quantity("error", error.unit))
+
+
+def _label(net: str, words: str) -> str:
+    return f"{words}, {MACS.shown(macs(net))}"
+
+
+CLAIM = Claim(
+    name="bottleneck",
+    statement=Text(
+        "Bottleneck blocks give 50 layers for about the cost of 34, and the deeper net is the more accurate",
+        "병목 블록을 쓰면 34층과 비슷한 비용으로 50층을 쌓을 수 있고, 이렇게 깊어진 신경망이 더 정확하다",
+    ),
+    source="He et al. 2015, section 4.1, Figure 5, Tables 1 and 3",
+    group="He et al. 2015",
+    measure=measure,
+    plan=plan,
+    kinds=frozenset({"grey", "colour", "folder"}),
+)

@@ -1,0 +1,151 @@
+"""Depth: residual nets of 110 layers, and of 1202, show no difficulty of optimisation.
+
+He et al. 2015, section 4.2, "Exploring Over 1000 layers", Table 6 and Figure 6 (middle and right): training error falls
+from 20 to 110 layers (figure only); at 1202 it is below 0.1 %, while the test error, 7.93 %, is worse than at 110
+layers (6.43 the best of five, 6.61 ± 0.16), which the paper puts down to overfitting.
+
+Measured here by the training error of the last epoch, which counts each batch as it was trained on, augmented where the
+recipe augments: 20, 56 and 110 layers, and in the budget `paper` 20, 32, 44, 56, 110 and 1202.
+
+How the verdict falls:
+
+- 110 layers must train no worse than 56, and no worse than 20, by less than 1 percentage point: the margin of the claim
+  `degradation`, whose other side this is. A net that is hard to optimise is worse by far more: the paper's plain net of
+  110 layers stays above 60 %.
+- Only in the budget `paper`: at 1202 layers the training error must be below 0.1 % (as printed, margin 0), and the test
+  error above that of 110 layers (an order, margin 0).
+
+That the *test* error falls with depth is the claim `table6`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import TRAINING_ERROR, Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.records.finding import Comparison, Measured, Quantity
+from residuum.records.text import Text
+from residuum.report.figures import error_curves
+
+MARGIN = 0.01  # one percentage point of training error
+NO_ERROR = 0.001  # what the paper prints of 1202 layers: below 0.1 %
+NETS = ("resnet20", "resnet56", "resnet110")
+NETS_AS_PUBLISHED = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202")
+PUBLISHED = {
+    "resnet20": "8.75 (CIFAR-10, test)",
+    "resnet32": "7.51 (CIFAR-10, test)",
+    "resnet44": "7.17 (CIFAR-10, test)",
+    "resnet56": "6.97 (CIFAR-10, test)",
+    "resnet110": "6.43 (CIFAR-10, test, best of 5; 6.61 ± 0.16)",
+    "resnet1202": "7.93 (CIFAR-10, test), training below 0.1",
+}
+CAPTION = (
+    "Training (thin, dashed) and test or validation (bold) error, mean over the seeds with a band of one standard "
+    "deviation. Training error counts the batches of each epoch as they were trained on. Test error is drawn for the "
+    "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6, middle and right."
+)
+
+
+def nets(setting: Setting) -> tuple[str, ...]:
+    """The nets, from the shallowest to the deepest."""
+    return NETS_AS_PUBLISHED if setting.budget == "paper" else NETS
+
+
+def panels(names: Sequence[str]) -> dict[str, Sequence[str]]:
+    """Three nets for each panel of the figure, by its title."""
+    parts = [names[start : start + 3] for start in range(0, len(names), 3)]
+    return {f"{_depth(part[0])} to {_depth(part[-1])} layers": part for part in parts}
+
+
+def _depth(net: str) -> int:
+    return int(net.removeprefix("resnet"))
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """All of them."""
+    return setting.planned(*nets(setting))
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The training errors at the end, beside each other."""
+    names = nets(evidence.setting)
+    has_test = evidence.setting.dataset.test is not None
+    return Conclusion(
+        arms=tuple(evidence.arm(net, PUBLISHED[net]) for net in names),
+        quantities=evidence.errors,
+        comparisons=(
+            _no_worse("resnet110", "resnet56"),
+            _no_worse("resnet110", "resnet20"),
+            *(_of_1202(evidence.judged_error) if "resnet1202" in names else ()),
+        ),
+        summary=_summary({net: evidence.error(net, TRAINING_ERROR) for net in names}),
+        drawing=error_curves(
+            {title: [evidence.curves(net) for net in members] for title, members in panels(names).items()},
+            test_name="test" if has_test else "validation",
+        ),
+        caption=CAPTION,
+    )
+
+
+def _no_worse(deep: str, shallow: str) -> Comparison:
+    return Comparison(
+        statement=f"{deep} trains no worse than {shallow}: no difficulty of optimisation",
+        a=deep,
+        b=shallow,
+        relation="not above",
+        margin=MARGIN,
+        quantity=TRAINING_ERROR.name,
+        published="figure only: better",
+    )
+
+
+def _of_1202(error: Quantity) -> tuple[Comparison, Comparison]:
+    return (
+        Comparison(
+            statement="resnet1202 trains to almost no error",
+            a="resnet1202",
+            b=NO_ERROR,
+            relation="not above",
+            margin=0.0,
+            quantity=TRAINING_ERROR.name,
+            published="below 0.1 %",
+        ),
+        Comparison(
+            statement="resnet1202 does worse on new images than resnet110",
+            a="resnet1202",
+            b="resnet110",
+            relation="above",
+            margin=0.0,
+            quantity=error.name,
+            published="7.93 against 6.43 (best of 5; mean 6.61)",
+        ),
+    )
+
+
+def _summary(training: Mapping[str, Measured]) -> str:
+    """The training errors in a row, and whether they rise with depth."""
+    listed = ", ".join(f"{net} {100 * one.mean:.2f} %" for net, one in training.items())
+    shallow, deep = ([*training][at] for at in (0, -1))
+    change = 100 * (training[deep].mean - training[shallow].mean)
+    way = f"{abs(change):.2f} points {'above' if change > 0 else 'below'}" if change else "level with"
+    beyond = "" if "resnet1202" in training else " 1202 layers are trained in the budget paper only."
+    return (
+        f"Training error at the end: {listed}. The deepest net ends {way} the shallowest; a net that is hard to "
+        f"optimise would end far above it.{beyond}"
+    )
+
+
+CLAIM = Claim(
+    name="depth",
+    statement=Text(
+        "Residual networks train without difficulty at 110 layers (budget paper: at 1202 too, with more test errors)",
+        "잔차 신경망은 110층에서도 어려움 없이 학습된다(paper 예산에서는 1202층도 그러하나 시험 오차는 더 크다)",
+    ),
+    source="He et al. 2015, section 4.2, Table 6, Figure 6",
+    group="He et al. 2015",
+    measure=measure,
+    plan=plan,
+)

@@ -1,0 +1,216 @@
+"""Shortcuts keep the loss around the weights of a deep net a bowl; without them it is none.
+
+Li, Xu, Taylor, Studer, Goldstein 2018, "Visualizing the Loss Landscape of Neural Nets" (arXiv 1712.09913), section 6
+with Figures 1 and 5: along random directions, filter by filter of the size of the weights, the loss of ResNet-56 rises
+about evenly away from its minimum, that of the same net without shortcuts is chaotic; of 20 layers both are bowls.
+
+Measured: the training loss on a few images at 21 places from -1 to 1 along three such lines, in eval mode.
+
+    bends downwards  of all places between two others, those where the slope falls by more than a hundredth of what
+                     guessing costs (ln of the number of classes): there the line is not convex
+    steps upwards    of all steps away from the middle, on both sides of each line, those over which the loss rises by
+                     as much
+    in the middle    the loss at the weights
+    halfway          how far the loss lies above that at a distance of 1/2, mean of both sides and all lines
+
+A bowl bends downwards nowhere, a rough surface at half of all places; but nor does a plateau, around a net that has
+hardly learned. So the claim holds if the line bends downwards at a fifth of all places more around plain56 than around
+resnet56 and than around plain20, at no fifth more around resnet56 than around resnet20, and if the loss around resnet56
+rises halfway by more than a tenth of what guessing costs, so that it is a bowl. A plateau around plain56 would refute
+it, and the summary would say so. A fifth is four places of twenty, what one sees in a picture of such a line. Steps
+upwards are shown and not judged: a bowl with a wide flat ground has few, and such grounds are what the paper finds with
+shortcuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.insight.landscape import directions, line, mean_loss
+from residuum.records.finding import Arm, Comparison, Measured, Quantity, Relation, exactly
+from residuum.records.text import Text
+from residuum.report.figures import Drawing
+from residuum.report.measured_figures import Line, lines_over
+
+NETS = ("plain20", "plain56", "resnet20", "resnet56")
+PLAIN, DEEP_PLAIN, RESIDUAL, DEEP_RESIDUAL = NETS
+AT = np.linspace(-1, 1, 21)
+MIDDLE = len(AT) // 2
+HALF = MIDDLE // 2  # places from the middle
+LINES = 3
+IMAGES = 128
+NOTICEABLE = 0.01  # of the loss of guessing
+FLAT = 0.1  # of the loss of guessing: a landscape that rises less is called a plateau
+BEYOND_SIGHT = 1e6  # nats; the loss far out may be no number
+MARGIN = 0.2
+SHOWN = 2.0  # of the loss of guessing
+SHOWN_LINES = 2
+
+UPWARDS = Quantity("steps upwards")
+BENDS = Quantity("bends downwards")
+CENTRE = Quantity("loss in the middle", "nats")
+RISE = Quantity("rise halfway", "nats")
+LOSS = Quantity("training loss", "nats")
+CAPTION = (
+    "Training loss along random directions away from the weights (0), each filter moved by so much of its own size: "
+    "two lines of each net of the first seed. Higher losses are cut off at twice that of guessing, the grey line. "
+    "Compare Li et al. 2018, Figures 1 and 5, which show planes."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Losses of one net along its lines, `(lines, len(AT))`, and the loss of guessing, in nats."""
+
+    losses: NDArray[np.float64]
+    guessing: float
+
+    @property
+    def upwards(self) -> float:
+        """Share of the steps outwards over which the loss rises noticeably."""
+        right, left = self.losses[:, MIDDLE:], self.losses[:, MIDDLE::-1]
+        return float((np.diff([left, right]) > NOTICEABLE * self.guessing).mean())
+
+    @property
+    def bends(self) -> float:
+        """Share of the places between two others where the slope falls noticeably."""
+        return float((np.diff(self.losses, n=2) < -NOTICEABLE * self.guessing).mean())
+
+    @property
+    def centre(self) -> float:
+        """The loss at the weights."""
+        return float(self.losses[0, MIDDLE])
+
+    @property
+    def rise(self) -> float:
+        """How far the loss halfway to the ends lies above that in the middle."""
+        return float(self.losses[:, [MIDDLE - HALF, MIDDLE + HALF]].mean()) - self.centre
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """Plain and residual nets of both depths."""
+    return setting.planned(*NETS)
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """Walk along lines around every trained net."""
+    guessing = log(len(evidence.setting.dataset.class_names))
+    total = sum(len(evidence.runs(net)) for net in NETS) * LINES
+    done = 0
+    looks: dict[str, list[Look]] = {net: [] for net in NETS}
+    for net, found in looks.items():
+        for classifier in evidence.classifiers(net):
+            loss = mean_loss(evidence.batches(classifier, "train", IMAGES))
+            losses = []
+            for number in range(LINES):
+                losses.append(line(classifier.net, loss, directions(classifier.net, number), AT))
+                done += 1
+                evidence.progress(done, total)
+            found.append(Look(np.minimum(losses, BEYOND_SIGHT), guessing))
+    return conclude(evidence, looks)
+
+
+def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclusion:
+    """Judge what was seen: for each net a look for each seed."""
+    arms = tuple(
+        Arm(name=net, published="", measured=_measured(found), runs=tuple(evidence.runs(net)))
+        for net, found in looks.items()
+    )
+    return Conclusion(
+        arms=arms,
+        quantities=(BENDS, UPWARDS, CENTRE, RISE),
+        comparisons=(
+            _comparison("the shortcuts keep it convex", DEEP_PLAIN, DEEP_RESIDUAL, "above"),
+            _comparison("without them depth makes it rough", DEEP_PLAIN, PLAIN, "above"),
+            _comparison("with them depth does not", DEEP_RESIDUAL, RESIDUAL, "not above"),
+            Comparison(
+                statement=f"what lies around {DEEP_RESIDUAL} is no plateau",
+                a=DEEP_RESIDUAL,
+                b=FLAT * looks[DEEP_RESIDUAL][0].guessing,
+                relation="above",
+                margin=0.0,
+                quantity=RISE.name,
+                published="figure only",
+            ),
+        ),
+        summary=_summary(looks, {arm.name: arm.measured for arm in arms}),
+        drawing=_drawing(looks),
+        caption=CAPTION,
+    )
+
+
+def _comparison(words: str, more: str, fewer: str, relation: Relation) -> Comparison:
+    how = "at more places" if relation == "above" else "at no more places"
+    return Comparison(
+        statement=f"{words}: the loss bends downwards {how} around {more} than around {fewer}",
+        a=more,
+        b=fewer,
+        relation=relation,
+        margin=MARGIN,
+        quantity=BENDS.name,
+        published="figure only",
+    )
+
+
+def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
+    return {
+        UPWARDS.name: Measured(tuple(each.upwards for each in looks)),
+        BENDS.name: Measured(tuple(each.bends for each in looks)),
+        CENTRE.name: Measured(tuple(each.centre for each in looks)),
+        RISE.name: Measured(tuple(each.rise for each in looks)),
+    }
+
+
+def _summary(looks: Mapping[str, Sequence[Look]], nets: Mapping[str, Mapping[str, Measured]]) -> str:
+    shares = ", ".join(f"{100 * each[BENDS.name].mean:.0f} % around {net}" for net, each in nets.items())
+    guessing = looks[DEEP_PLAIN][0].guessing
+    deep = nets[DEEP_PLAIN]
+    numbers = (
+        f"its loss in the middle is {deep[CENTRE.name].mean:.2f} nats, where guessing costs {guessing:.2f}, and rises "
+        f"by {deep[RISE.name].mean:.2f} halfway; that of {DEEP_RESIDUAL} rises by "
+        f"{nets[DEEP_RESIDUAL][RISE.name].mean:.2f}"
+    )
+    if abs(deep[RISE.name].mean) < FLAT * guessing:
+        kind = f"What lies around {DEEP_PLAIN} is a plateau and no chaos: {numbers}."
+    elif deep[BENDS.name].mean > nets[DEEP_RESIDUAL][BENDS.name].mean + MARGIN:
+        kind = f"Around {DEEP_PLAIN} it goes up and down: {numbers}."
+    else:
+        kind = f"Around {DEEP_PLAIN} there is neither a plateau nor chaos: {numbers}."
+    return f"Of all places along lines through the trained weights, the loss is not convex at {shares}. {kind}"
+
+
+def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:
+    guessing = looks[PLAIN][0].guessing
+    panels = {
+        title: {
+            f"{net}, line {number + 1}": Line(
+                AT.tolist(), [exactly(min(float(loss), SHOWN * guessing)) for loss in looks[net][0].losses[number]]
+            )
+            for net in nets
+            for number in range(min(SHOWN_LINES, len(looks[net][0].losses)))
+        }
+        for title, nets in (("without shortcuts", (PLAIN, DEEP_PLAIN)), ("with shortcuts", (RESIDUAL, DEEP_RESIDUAL)))
+    }
+    return lines_over(panels, LOSS, x_label="distance along the line, of the weights' size", level=guessing)
+
+
+CLAIM = Claim(
+    name="landscape",
+    statement=Text(
+        "Shortcuts keep the loss around the weights of a deep network a bowl; without them it is none",
+        "지름길이 있으면 깊은 신경망의 가중치 둘레에서 손실이 그릇 모양을 유지하고, 없으면 그렇지 않다",
+    ),
+    source="Li et al. 2018, section 6, Figures 1 and 5",
+    group="beyond",
+    measure=measure,
+    plan=plan,
+)

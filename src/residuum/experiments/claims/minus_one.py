@@ -1,0 +1,195 @@
+"""Taught: "the residual path would have to be exactly -1 for the gradient to vanish", which hardly ever happens.
+
+He et al. 2016, section 2, after equation 5: the gradient at x_l is that at x_L plus what comes back through all F
+between them, and it is unlikely to be cancelled for a mini-batch, since that second part cannot in general be -1 for
+all samples in it. Where values are many, "-1" means that the part through F is the very opposite of the other.
+
+Measured on trained nets, image by image, on the first images of the training set, with the gradient g of the loss at a
+block's addition, its part g through the shortcut and its part r through F:
+
+    along    <r, g> / |g|^2: -1 where F takes back exactly what the shortcut brings
+    size     |r| / |g|
+    kept     |g + r| / |g|
+
+The claim made precise: hardly ever does F take back more than half, that is, of all pairs of image and block at most
+one in twenty has `kept` below 1/2. With pre-activation, where the sum over blocks is exact, the same is asked of whole
+stages: of the gradient at the first identity block's input over that at the last one's output. A half and a twentieth
+are what a reader may take for "comes near" and for "hardly ever"; cancelling exactly would be harder still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from statistics import fmean
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.identity_blocks import block_numbers, identity_blocks
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.insight.gradients import GradientSplit, gradient_split
+from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.text import Text
+from residuum.report.figures import Drawing
+from residuum.report.measured_figures import Line, lines_over
+
+POST, PRE = "resnet56", "resnet20+preactivation=yes"
+NETS = (POST, PRE)
+IMAGES = 16
+HALF = 0.5
+HARDLY_EVER = 0.05
+CANCELS = -1.0
+
+ALONG = Quantity("F's part along the shortcut's", "")
+SIZE = Quantity("F's part, size", "")
+OPPOSED = Quantity("F's part opposes the shortcut's")
+HALVED = Quantity("more than half lost in a block")
+HALVED_IN_STAGE = Quantity("more than half lost in a stage")
+PARTS = Quantity("part through F, of the shortcut's", "")
+CAPTION = (
+    "The part of the gradient that comes back through F, as a share of the part that comes by the shortcut: its size, "
+    "and how far it points along that part. At -1, the grey line, the two would cancel. Mean over images and seeds "
+    "with a band of one standard deviation over the seeds. Compare He et al. 2016, equation 5."
+)
+
+
+class Part(NamedTuple):
+    """The gradient of one image in one block: see the top of this file."""
+
+    block: int
+    along: float
+    size: float
+    kept: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """One trained net: a part for each image and identity block, and `kept` for each image and stage."""
+
+    parts: Sequence[Part]
+    stages: Sequence[float]
+
+
+def look(net: nn.Module, images: Tensor, labels: Tensor, on_image: Callable[[], None] = lambda: None) -> Look:
+    """Measure one net, image by image, in eval mode; an image whose gradient is 0 says nothing."""
+    numbers, stages = block_numbers(net), identity_blocks(net)
+    parts: list[Part] = []
+    kept: list[float] = []
+    for index in range(len(images)):
+        splits = {each.block: each for each in gradient_split(net, images[index, None], labels[index, None])}
+        identities = [splits[name] for stage in stages for name in stage if splits[name].identity]
+        parts += [part(numbers[each.block], each) for each in identities]
+        ends = [(splits[stage[0]], splits[stage[-1]]) for stage in stages]
+        kept += [first.whole / last.arriving for first, last in ends if last.arriving]
+        on_image()
+    return Look(parts, kept)
+
+
+def part(block: int, split: GradientSplit) -> Part:
+    """One block's gradient; that through its identity is not 0."""
+    size = split.residual / split.identity
+    return Part(block=block, along=split.cosine * size, size=size, kept=split.whole / split.identity)
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """A deep net of the first paper, and one of the second."""
+    return setting.planned(*NETS)
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """Look at every trained net."""
+    total, done = sum(len(evidence.runs(net)) for net in NETS) * IMAGES, count(1)
+    looks: dict[str, list[Look]] = {net: [] for net in NETS}
+    for net, found in looks.items():
+        for classifier in evidence.classifiers(net):
+            images, labels = evidence.images(classifier, "train", IMAGES)
+            found.append(look(classifier.net, images, labels, lambda: evidence.progress(next(done), total)))
+    return conclude(evidence, looks)
+
+
+def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclusion:
+    """Judge what was seen: for each net a look for each seed."""
+    arms = tuple(
+        Arm(name=net, published="", measured=_measured(found), runs=tuple(evidence.runs(net)))
+        for net, found in looks.items()
+    )
+    asked = [(net, HALVED, "block") for net in looks] + [(net, HALVED_IN_STAGE, "stage") for net in looks if net == PRE]
+    return Conclusion(
+        arms=arms,
+        quantities=(HALVED, HALVED_IN_STAGE, OPPOSED, ALONG, SIZE),
+        comparisons=tuple(
+            Comparison(
+                statement=f"hardly any gradient of {net} loses more than half in a {where}",
+                a=net,
+                b=0.0,
+                relation="not above",
+                margin=HARDLY_EVER,
+                quantity=quantity.name,
+                published="unlikely",
+            )
+            for net, quantity, where in asked
+        ),
+        summary=_summary({arm.name: arm.measured for arm in arms}),
+        drawing=_drawing(looks),
+        caption=CAPTION,
+    )
+
+
+def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
+    return {
+        HALVED.name: Measured(tuple(fmean(part.kept < HALF for part in each.parts) for each in looks)),
+        HALVED_IN_STAGE.name: Measured(tuple(fmean(kept < HALF for kept in each.stages) for each in looks)),
+        OPPOSED.name: Measured(tuple(fmean(part.along < 0 for part in each.parts) for each in looks)),
+        ALONG.name: Measured(tuple(fmean(part.along for part in each.parts) for each in looks)),
+        SIZE.name: Measured(tuple(fmean(part.size for part in each.parts) for each in looks)),
+    }
+
+
+def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> str:
+    said = [
+        f"In {net} the two parts of a gradient oppose each other in {each[OPPOSED.name].percent()} of all blocks and "
+        f"images, and {each[HALVED.name].percent()} lose more than half by it; on average F adds "
+        f"{each[ALONG.name].mean:+.2f} of what the shortcut brings, where -1 would cancel it."
+        for net, each in nets.items()
+    ]
+    often = max(each[HALVED.name].mean for each in nets.values())
+    rarely = "So F takes back much of the gradient only now and then."
+    return " ".join([*said, rarely if often < HARDLY_EVER else "So F need not be exactly -1 to weaken gradients much."])
+
+
+def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:
+    panels = {
+        net: {
+            "its size": _line([[(part.block, part.size) for part in each.parts] for each in found]),
+            "along the shortcut's part": _line([[(part.block, part.along) for part in each.parts] for each in found]),
+        }
+        for net, found in looks.items()
+    }
+    return lines_over(panels, PARTS, x_label="block", level=CANCELS)
+
+
+def _line(by_seed: Sequence[Sequence[tuple[int, float]]]) -> Line:
+    """Means over the images of each block."""
+    blocks = sorted({block for block, _ in by_seed[0]})
+    return Line(
+        blocks,
+        [Measured(tuple(fmean(v for b, v in values if b == block) for values in by_seed)) for block in blocks],
+    )
+
+
+CLAIM = Claim(
+    name="minus_one",
+    statement=Text(
+        "For the gradient to vanish F would have to bring back exactly -1 of it, and it hardly ever comes near",
+        "그래디언트가 사라지려면 잔차 경로가 정확히 -1이어야 하는데, 그 가까이 가는 일조차 거의 없다",
+    ),
+    source="He et al. 2016, section 2, after equation 5",
+    group="He et al. 2016",
+    measure=measure,
+    plan=plan,
+)

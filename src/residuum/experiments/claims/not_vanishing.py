@@ -1,0 +1,211 @@
+"""Degradation is not vanishing gradients, says the paper; that it is, say most notes.
+
+He et al. 2015, section 4.1: the plain nets are trained with batch normalisation, by which no signal forwards has zero
+variance, and gradients backwards have healthy norms; so neither vanishes. The claim judged is the paper's.
+
+Measured: the gradient of each convolution's weight, as a share of the weight's norm (by so much of itself the layer
+moves in a step of rate 1; a norm alone would compare layers of different size), in a batch of training images
+normalised as in training.
+
+    first against last    mean logarithm over the first third of the convolutions less that over the last third
+    first third           the former alone
+    first convolution     its logarithm less the mean over the last third; shown, not judged
+
+A gradient has vanished if in the first third it is less than a tenth of what it is in the last. Vanishing is
+exponential in depth: in plain56 the middles of the two thirds are 37 layers apart, so a tenth is what 6 % lost in each
+layer make; and a tenth is the step by which the paper lowers its rate, at which nets still learn. The claim holds if
+plain56 trains worse than plain20, if its gradient has vanished neither before nor after training, and if before
+training that in its first third is no less than a tenth of plain20's. After training these two are not compared: a net
+that has learned has small gradients everywhere. What the notes have in mind, the same net without batch normalisation,
+stands beside them, untrained: there gradients are small everywhere if signals are lost on their way forwards. A
+gradient that grows on its way has not vanished; whether it is healthy is another question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log10
+from statistics import fmean
+
+from torch import Tensor, nn
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import TRAINING_ERROR, Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.insight.gradients import gradient_norms
+from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.text import Text
+from residuum.report.figures import Drawing
+from residuum.report.measured_figures import Line, lines_over
+
+SHALLOW, DEEP, BARE = "plain20", "plain56", "plain56+batch_norm=no"
+TRAINED = (SHALLOW, DEEP)
+UNTRAINED = {net: f"{net}, untrained" for net in (SHALLOW, DEEP, BARE)}
+DEGRADED = 0.01  # one percentage point of training error, as in `degradation`
+A_TENTH = 1.0  # powers of ten
+FLOOR = 1e-30  # a gradient of 0 has no logarithm
+
+PASSING = Quantity("gradient, first against last third", "powers of ten")
+REACHING = Quantity("gradient, first third", "powers of ten")
+FIRST = Quantity("gradient, first convolution against last third", "powers of ten")
+RELATIVE = Quantity("gradient, of the weight's norm", "")
+CAPTION = (
+    "Gradient of each convolution's weight as a share of the weight's norm, from the image (1) to the classifier. A "
+    "vanishing gradient would fall to the left, on this scale along a line. Mean over the seeds with a band of one "
+    "standard deviation. He et al. 2015, section 4.1, state it and show no figure."
+)
+
+
+def flow(net: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
+    """The gradient of each convolution's weight as a share of the weight's norm, from the image to the classifier."""
+    convolutions = {name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)}
+    norms = gradient_norms(net, images, labels, batch_statistics=True)
+    return [each.relative for each in norms if each.layer in convolutions]
+
+
+def reaching(flow: Sequence[float]) -> float:
+    """Mean logarithm over the first third of the layers."""
+    return _level(flow[: _third(flow)])
+
+
+def passing(flow: Sequence[float]) -> float:
+    """Mean logarithm over the first third of the layers less that over the last third."""
+    return reaching(flow) - _level(flow[-_third(flow) :])
+
+
+def first(flow: Sequence[float]) -> float:
+    """Logarithm of the first layer less the mean over the last third."""
+    return _level(flow[:1]) - _level(flow[-_third(flow) :])
+
+
+def _third(flow: Sequence[float]) -> int:
+    return max(1, len(flow) // 3)
+
+
+def _level(values: Sequence[float]) -> float:
+    return fmean(log10(max(value, FLOOR)) for value in values)
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """The shallow and the deep plain net."""
+    return setting.planned(*TRAINED)
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The gradients of each net and seed, before and after training."""
+    flows = {name: _untrained(evidence, net) for net, name in UNTRAINED.items()}
+    for net in TRAINED:
+        classifiers = evidence.classifiers(net)
+        flows[net] = [flow(each.net, *evidence.images(each, "train")) for each in classifiers]
+    return conclude(evidence, flows)
+
+
+def _untrained(evidence: Evidence, net: str) -> list[list[float]]:
+    images, labels = evidence.untrained_images(net, "train")
+    return [flow(evidence.untrained(net, seed), images, labels) for seed in evidence.setting.seeds]
+
+
+def conclude(evidence: Evidence, flows: Mapping[str, Sequence[Sequence[float]]]) -> Conclusion:
+    """Judge what was seen: for each arm the gradients in each seed's net."""
+    own = {name: _measured(each) for name, each in flows.items()}
+    arms = [Arm(name=name, published="", measured=own[name]) for name in UNTRAINED.values()]
+    arms += [evidence.arm(net, own=own[net]) for net in TRAINED]
+    return Conclusion(
+        arms=tuple(arms),
+        quantities=(TRAINING_ERROR, PASSING, REACHING, FIRST),
+        comparisons=_comparisons(),
+        summary=_summary({arm.name: arm.measured for arm in arms}),
+        drawing=_drawing(flows),
+        caption=CAPTION,
+    )
+
+
+def _measured(flows: Sequence[Sequence[float]]) -> dict[str, Measured]:
+    return {
+        PASSING.name: Measured(tuple(map(passing, flows))),
+        REACHING.name: Measured(tuple(map(reaching, flows))),
+        FIRST.name: Measured(tuple(map(first, flows))),
+    }
+
+
+def _comparisons() -> tuple[Comparison, ...]:
+    degraded = Comparison(
+        statement=f"{DEEP} trains worse than {SHALLOW}: there is degradation to explain",
+        a=DEEP,
+        b=SHALLOW,
+        relation="above",
+        margin=DEGRADED,
+        quantity=TRAINING_ERROR.name,
+        published="figure only: worse",
+    )
+    passes = [
+        Comparison(
+            statement=f"in {name} no less than a tenth of the gradient is left in the first third",
+            a=name,
+            b=-A_TENTH,
+            relation="above",
+            margin=0.0,
+            quantity=PASSING.name,
+            published="healthy norms",
+        )
+        for name in (UNTRAINED[DEEP], DEEP)
+    ]
+    reaches = Comparison(
+        statement=f"the gradient in the first third of {DEEP} is no less than a tenth of {SHALLOW}'s, untrained",
+        a=UNTRAINED[SHALLOW],
+        b=UNTRAINED[DEEP],
+        relation="not above",
+        margin=A_TENTH,
+        quantity=REACHING.name,
+        published="healthy norms",
+    )
+    return (degraded, *passes, reaches)
+
+
+def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> str:
+    def words(name: str) -> str:
+        return f"{10 ** arms[name][PASSING.name].mean:,.3g} times"
+
+    errors = {net: arms[net][TRAINING_ERROR.name].percent() for net in TRAINED}
+    bare = 10 ** (arms[UNTRAINED[BARE]][REACHING.name].mean - arms[UNTRAINED[DEEP]][REACHING.name].mean)
+    earliest = 10 ** arms[DEEP][FIRST.name].mean
+    said = (
+        f"{DEEP} ends at a training error of {errors[DEEP]}, {SHALLOW} at {errors[SHALLOW]}. In the first third of "
+        f"{DEEP} the gradient is {words(UNTRAINED[DEEP])} that in the last third before training and {words(DEEP)} "
+        f"after it (in its very first convolution {earliest:.2g} times); in {SHALLOW} {words(UNTRAINED[SHALLOW])} and "
+        f"{words(SHALLOW)}; in {DEEP} without batch normalisation, untrained, {words(UNTRAINED[BARE])}, and all of it "
+        f"is {bare:.1g} times what it is with it. "
+    )
+    before = arms[UNTRAINED[DEEP]][PASSING.name].mean
+    lowest = min(before, arms[DEEP][PASSING.name].mean)
+    if lowest < -A_TENTH:
+        return said + "So gradients do vanish in it."
+    if before > A_TENTH:
+        return said + "Taken by thirds it does not vanish: before training it grows on its way back, also unhealthy."
+    return said + "Taken by thirds it does not vanish."
+
+
+def _drawing(flows: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
+    panels = {
+        "before training": {net: _line(flows[name]) for net, name in UNTRAINED.items()},
+        "after training": {net: _line(flows[net]) for net in TRAINED},
+    }
+    return lines_over(panels, RELATIVE, x_label="convolution", log_y=True)
+
+
+def _line(flows: Sequence[Sequence[float]]) -> Line:
+    return Line(range(1, len(flows[0]) + 1), [Measured(each) for each in zip(*flows, strict=True)])
+
+
+CLAIM = Claim(
+    name="not_vanishing",
+    statement=Text(
+        "Degradation is not vanishing gradients: with batch normalisation they reach the first layers of plain nets",
+        "깊은 plain 신경망의 성능 저하는 그래디언트 소실이 아니다: 배치 정규화가 있으면 첫 층까지 닿는다",
+    ),
+    source="He et al. 2015, section 4.1",
+    group="He et al. 2015",
+    measure=measure,
+    plan=plan,
+)

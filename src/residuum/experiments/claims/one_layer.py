@@ -1,0 +1,108 @@
+"""One layer: a residual block of a single layer, y = W x + x, has no advantage.
+
+He et al. 2015, section 3.2: with one layer F is nearly linear, and no advantage was observed (no figures). He et al.
+2016, Table 3: ResNet-110 with blocks of one layer ends at 9.90 % (CIFAR-10, test), with blocks of two at 6.61 %;
+pre-activated, 8.91 % and 6.37 %.
+
+Measured here at 20 weighted layers: the same 18 convolutions of 3x3 without a shortcut (`plain20`), with one over each,
+and with one over each two (`resnet20`). All three have the same convolutions; only the shortcuts differ.
+
+How the verdict falls, by the test error:
+
+- The plain net is not above the net of one-layer blocks by 1 point or more: no advantage. One point is what the claim
+  `degradation` takes for a difference that matters.
+- The net of one-layer blocks is above that of two-layer blocks. The margin is 0, since this is an order; published at
+  110 layers it is 3.3 points, and a net of 20 layers has less to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.nets import catalog
+from residuum.records.finding import Comparison, Quantity, exactly
+from residuum.records.text import Text
+
+MARGIN = 0.01  # one percentage point
+PLAIN, ONE, TWO = "no shortcuts", "one layer a block", "two layers a block"
+NETS = {PLAIN: "plain20", ONE: "resnet20+block=single+blocks=6,6,6", TWO: "resnet20"}
+PUBLISHED = {
+    PLAIN: "figure only",
+    ONE: "9.90 (CIFAR-10, 110 layers), no advantage observed",
+    TWO: "8.75 (CIFAR-10); 6.61 (110 layers)",
+}
+PARAMETERS = Quantity("parameters", "")
+CAPTION = (
+    "Training and test error at the end, mean over the seeds with one standard deviation, of three nets with the same "
+    "20 weighted layers. The diamond, where the data are CIFAR-10, is the published error of ResNet-20. Compare He et "
+    "al. 2016, Table 3, first row, which has 110 layers."
+)
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """All three."""
+    return setting.planned(*NETS.values())
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The test errors of the three."""
+    error = evidence.judged_error
+    arms = [
+        evidence.arm(net, PUBLISHED[name], name=name, own={PARAMETERS.name: exactly(catalog.entry(net).parameters)})
+        for name, net in NETS.items()
+    ]
+    return Conclusion(
+        arms=tuple(arms),
+        quantities=(*evidence.errors, PARAMETERS),
+        comparisons=(
+            Comparison(
+                statement="without shortcuts the net is no worse than with one over each layer: no advantage",
+                a=PLAIN,
+                b=ONE,
+                relation="not above",
+                margin=MARGIN,
+                quantity=error.name,
+                published="no advantage observed",
+            ),
+            Comparison(
+                statement="one layer a block does worse than two",
+                a=ONE,
+                b=TWO,
+                relation="above",
+                margin=0.0,
+                quantity=error.name,
+                published="9.90 against 6.61 (110 layers)",
+            ),
+        ),
+        summary=_summary(evidence, error),
+        drawing=evidence.error_bars(arms, {TWO: 0.0875}),
+        caption=CAPTION,
+    )
+
+
+def _summary(evidence: Evidence, error: Quantity) -> str:
+    """The three errors and the two differences."""
+    plain, one, two = (evidence.error(net, error) for net in NETS.values())
+    return (
+        f"{error.name.capitalize()} at 20 layers: {plain.percent()} without shortcuts, {one.percent()} with one over "
+        f"each layer, {two.percent()} with one over each two. So shortcuts over single layers change the error of the "
+        f"plain net by {100 * (one.mean - plain.mean):+.2f} points, and shortcuts over two layers by "
+        f"{100 * (two.mean - plain.mean):+.2f} (below 0: better)."
+    )
+
+
+CLAIM = Claim(
+    name="one_layer",
+    statement=Text(
+        "A residual block of a single layer (y = W x + x) has no advantage over a plain layer",
+        "층이 하나뿐인 잔차 블록(y = W x + x)은 지름길이 없는 층보다 나은 점이 없다",
+    ),
+    source="He et al. 2015, section 3.2; He et al. 2016, Table 3",
+    group="taught",
+    measure=measure,
+    plan=plan,
+)

@@ -1,0 +1,171 @@
+"""Pre-activation: normalising and rectifying before each convolution is better, the more so the deeper the net.
+
+He et al. 2016, section 4, Table 2 (five places for the last BN and ReLU of a block) and Table 3 (depth). Test error on
+CIFAR-10 in percent, medians of 5 trainings:
+
+    placement (Figure 4)            110 layers   164 layers (bottleneck)
+    (a) original                          6.61         5.93
+    (b) BN after addition                 8.17         6.50
+    (c) ReLU before addition              7.84         6.14
+    (d) ReLU-only pre-activation          6.71         5.91
+    (e) full pre-activation               6.37         5.46
+
+Table 3 has 1001 layers as well: 7.61 original, 4.92 pre-activated.
+
+Measured here: all five at 56 layers (110 in the budget `paper`), and original and full pre-activation at 20, judged by
+the test error. The gain of pre-activation is the error of the original less its own, seed by seed: the two begin with
+the same seed and see the same batches.
+
+How the verdict falls. Three orders are claimed: full pre-activation below the original, BN after the addition above it,
+and the gain larger at the greater depth. The margin of each is 0: the published gain at 110 layers is a quarter of a
+point, so there is no smaller amount to allow for, and any difference counts that the seeds are sure of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.text import Text
+
+MARGIN = 0.0  # an order
+SHALLOW = 20
+GAIN = Quantity("gain", "points")
+ORIGINAL, NORM_AFTER, FULL = "original", "BN after addition", "full pre-activation"
+CAPTION = (
+    "Training and test error at the end, mean over the seeds with one standard deviation. The diamonds, where the data "
+    "are CIFAR-10, are the published test errors of 110 layers. Compare He et al. 2016, Tables 2 and 3."
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is changed in the net of 2015, and the published test errors in percent."""
+
+    change: str
+    at_110: float
+    at_164: float
+
+    @property
+    def published(self) -> str:
+        return f"{self.at_110:.2f} / {self.at_164:.2f} (CIFAR-10, 110 / 164 layers)"
+
+
+PLACEMENTS = {
+    ORIGINAL: Placement("", 6.61, 5.93),
+    NORM_AFTER: Placement("+placement=norm_after_addition", 8.17, 6.50),
+    "ReLU before addition": Placement("+placement=relu_before_addition", 7.84, 6.14),
+    "ReLU-only pre-activation": Placement("+placement=relu_only", 6.71, 5.91),
+    FULL: Placement("+preactivation=yes", 6.37, 5.46),
+}
+
+
+def deep(setting: Setting) -> int:
+    """Layers of the five nets."""
+    return 110 if setting.budget == "paper" else 56
+
+
+def arm_name(placement: str, depth: int) -> str:
+    """What an arm is called."""
+    return f"{placement}, {depth} layers"
+
+
+def nets(setting: Setting) -> dict[str, str]:
+    """The nets by the name of their arm: five deep ones, two shallow ones."""
+    wanted = [(each, deep(setting)) for each in PLACEMENTS] + [(each, SHALLOW) for each in (ORIGINAL, FULL)]
+    return {arm_name(each, depth): f"resnet{depth}{PLACEMENTS[each].change}" for each, depth in wanted}
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """All of them."""
+    return setting.planned(*nets(setting).values())
+
+
+def gain(original: Measured, changed: Measured) -> Measured:
+    """By how many percentage points the error of the original is higher, seed by seed."""
+    return Measured(tuple(100 * (a - b) for a, b in zip(original.values, changed.values, strict=True)))
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The errors of the five placements, and what pre-activation gains at two depths."""
+    depth, error = deep(evidence.setting), evidence.judged_error
+    of_nets = {name: evidence.error(net, error) for name, net in nets(evidence.setting).items()}
+    gains = {each: gain(of_nets[arm_name(ORIGINAL, each)], of_nets[arm_name(FULL, each)]) for each in (SHALLOW, depth)}
+    trained = [evidence.arm(net, _published(name), name=name) for name, net in nets(evidence.setting).items()]
+    in_percent = {arm_name(name, depth): each.at_110 / 100 for name, each in PLACEMENTS.items()}
+    return Conclusion(
+        arms=(*trained, *(_gain_arm(each, one) for each, one in gains.items())),
+        quantities=(*evidence.errors, GAIN),
+        comparisons=(
+            _worse(ORIGINAL, FULL, depth, error),
+            _worse(NORM_AFTER, ORIGINAL, depth, error),
+            Comparison(
+                statement=f"pre-activation gains more at {depth} layers than at {SHALLOW}",
+                a=_gain_name(depth),
+                b=_gain_name(SHALLOW),
+                relation="above",
+                margin=MARGIN,
+                quantity=GAIN.name,
+                published="0.24 at 110 layers, 0.47 at 164, 2.69 at 1001",
+            ),
+        ),
+        summary=_summary(of_nets, gains, depth, error),
+        drawing=evidence.error_bars(trained, in_percent),
+        caption=CAPTION,
+    )
+
+
+def _published(arm: str) -> str:
+    placement, _, depth = arm.rpartition(", ")
+    return PLACEMENTS[placement].published if not depth.startswith(str(SHALLOW)) else ""
+
+
+def _gain_name(depth: int) -> str:
+    return f"gain by pre-activation, {depth} layers"
+
+
+def _gain_arm(depth: int, measured: Measured) -> Arm:
+    published = "0.24 / 0.47 / 2.69 (110 / 164 / 1001 layers)" if depth != SHALLOW else ""
+    return Arm(name=_gain_name(depth), published=published, measured={GAIN.name: measured})
+
+
+def _worse(worse: str, better: str, depth: int, error: Quantity) -> Comparison:
+    return Comparison(
+        statement=f"{worse} does worse than {better}",
+        a=arm_name(worse, depth),
+        b=arm_name(better, depth),
+        relation="above",
+        margin=MARGIN,
+        quantity=error.name,
+        published=f"{PLACEMENTS[worse].at_110:.2f} against {PLACEMENTS[better].at_110:.2f}",
+    )
+
+
+def _summary(errors: Mapping[str, Measured], gains: Mapping[int, Measured], depth: int, error: Quantity) -> str:
+    """The order of the five, and both gains."""
+    means = {name: errors[arm_name(name, depth)].mean for name in PLACEMENTS}
+    order = ", ".join(f"{name} {100 * means[name]:.2f} %" for name in sorted(means, key=lambda name: means[name]))
+    listed = " and ".join(f"{one.mean:+.2f} points at {each} layers" for each, one in gains.items())
+    return (
+        f"A block has two convolutions, two normalisations and two ReLUs; the five nets differ in where the last of "
+        f"them stand. {error.name.capitalize()} at {depth} layers, from the best mean to the worst: {order}. Against "
+        f"the original, full pre-activation gains {listed} (below 0: it loses)."
+    )
+
+
+CLAIM = Claim(
+    name="preactivation",
+    statement=Text(
+        "Full pre-activation is better than the original order, more so in deeper nets; BN after the addition is worse",
+        "완전 사전 활성화(full pre-activation)는 원래 순서보다 낫고 깊을수록 더 나으며, 덧셈 뒤의 BN은 더 나쁘다",
+    ),
+    source="He et al. 2016, section 4, Tables 2 and 3",
+    group="He et al. 2016",
+    measure=measure,
+    plan=plan,
+)

@@ -1,0 +1,151 @@
+"""Layer responses: the layers of residual nets respond more weakly than those of plain nets, deeper nets' more weakly.
+
+He et al. 2015, section 4.2, "Analysis of Layer Responses", Figure 7: the standard deviation of the output of each 3x3
+layer, after BN and before ReLU or addition, on CIFAR-10; plain nets of 20 and 56 layers, residual nets of 20, 56 and
+110. The figure prints no numbers. The paper reads it so: residual functions are generally closer to zero than functions
+without a shortcut, and in a deeper residual net a single layer changes the signal less.
+
+Measured here on the trained nets in eval mode by `residuum.insight.anatomy.responses`, over all values of a layer
+together, on the first 256 training images as they are, without augmentation; the paper does not say over which images
+or axes. ResNet-110 is added where the budget is not `quick`. What is compared is the mean over the layers of a net, one
+number for each seed.
+
+How the verdict falls: the mean of plain-20 above that of ResNet-20, of plain-56 above ResNet-56, of ResNet-20 above
+ResNet-56 (and of ResNet-56 above ResNet-110), each by more than 0.05. BN starts every layer at a deviation of 1, so
+that this is a twentieth of where all nets begin: less could hardly be seen in the figure. The paper's nets had made
+64,000 updates; after a few hundred, as in `quick`, most layers are still near 1, and the verdict is on nets like these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.insight.anatomy import responses
+from residuum.records.finding import Comparison, Measured, Quantity
+from residuum.records.text import Text
+from residuum.report.figures import Drawing
+from residuum.report.measured_figures import Line, lines_over
+from residuum.run import Run
+
+MARGIN = 0.05
+IMAGES = 256
+RESPONSE = Quantity("mean std of responses", "")
+NETS = ("plain20", "plain56", "resnet20", "resnet56")
+DEEPEST = "resnet110"
+FIGURE_ONLY = "figure only"
+CAPTION = (
+    "Standard deviation of each layer's responses, after BN and before ReLU or addition; lines are means over the "
+    "seeds, with a band of one standard deviation. Left: the layers from the image to the classifier. Right: the same, "
+    "those of each net sorted by size. Compare He et al. 2015, Figure 7."
+)
+Deviations = Sequence[Sequence[float]]  # of each seed: of each layer
+
+
+def nets(setting: Setting) -> tuple[str, ...]:
+    """The nets that are compared."""
+    return NETS if setting.budget == "quick" else (*NETS, DEEPEST)
+
+
+def pairs(setting: Setting) -> list[tuple[str, str, str]]:
+    """What is compared: the net with the larger responses, the one with the smaller, and why they are smaller."""
+    found = [
+        ("plain20", "resnet20", "it has shortcuts"),
+        ("plain56", "resnet56", "it has shortcuts"),
+        ("resnet20", "resnet56", "it is deeper"),
+        ("resnet56", DEEPEST, "it is deeper"),
+    ]
+    return [each for each in found if each[1] in nets(setting)]
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """All of them."""
+    return setting.planned(*nets(setting))
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """Measure every layer of every trained net."""
+    found = {}
+    names = nets(evidence.setting)
+    for number, net in enumerate(names):
+        evidence.progress(number, len(names))
+        found[net] = deviations(evidence, net)
+    return conclude(evidence, found)
+
+
+def deviations(evidence: Evidence, net: str) -> Deviations:
+    """The standard deviation of each layer's responses, a row for each seed."""
+    rows = []
+    for classifier in evidence.classifiers(net):
+        images, _ = evidence.images(classifier, "train", IMAGES)
+        rows.append([response.std for response in responses(classifier.net, images)])
+    return rows
+
+
+def conclude(evidence: Evidence, found: Mapping[str, Deviations]) -> Conclusion:
+    """What the deviations of all nets come to."""
+    means = {net: Measured(tuple(fmean(row) for row in rows)) for net, rows in found.items()}
+    return Conclusion(
+        arms=tuple(evidence.arm(net, FIGURE_ONLY, own={RESPONSE.name: one}) for net, one in means.items()),
+        quantities=(RESPONSE, *evidence.errors),
+        comparisons=tuple(
+            Comparison(
+                statement=f"{smaller} responds more weakly than {larger}: {why}",
+                a=larger,
+                b=smaller,
+                relation="above",
+                margin=MARGIN,
+                quantity=RESPONSE.name,
+                published="figure only: weaker",
+            )
+            for larger, smaller, why in pairs(evidence.setting)
+        ),
+        summary=_summary(means, max(_updates(run) for net in means for run in evidence.runs(net).values())),
+        drawing=_drawing(found),
+        caption=CAPTION,
+    )
+
+
+def _updates(run: Run) -> int:
+    return int((run.result or {})["steps"])
+
+
+def _summary(means: Mapping[str, Measured], updates: int) -> str:
+    """The mean deviation of each net, and the order they come in; `updates` of the training that made most."""
+    listed = ", ".join(f"{net} {one.mean:.3f}" for net, one in means.items())
+    order = sorted(means, key=lambda net: means[net].mean)
+    return (
+        f"Standard deviation of the responses, mean over the layers: {listed}. From the weakest to the strongest: "
+        f"{', '.join(order)}; by the paper's figure residual nets come first, the deepest foremost. Every layer "
+        f"starts near 1, where batch normalisation puts it, and had {updates:,} updates to move away (the paper's: "
+        "64,000)."
+    )
+
+
+def _drawing(found: Mapping[str, Deviations]) -> Drawing:
+    in_order = {net: _line(rows) for net, rows in found.items()}
+    by_size = {net: _line([sorted(row, reverse=True) for row in rows]) for net, rows in found.items()}
+    panels = {"layers in their order": in_order, "sorted by size": by_size}
+    return lines_over(panels, Quantity("std of responses", ""), x_label="layer")
+
+
+def _line(rows: Deviations) -> Line:
+    layers = [Measured(tuple(values)) for values in zip(*rows, strict=True)]
+    return Line(range(1, len(layers) + 1), layers)
+
+
+CLAIM = Claim(
+    name="responses",
+    statement=Text(
+        "Layers of residual networks respond more weakly than those of plain ones, and more weakly still in deep ones",
+        "잔차 신경망의 층은 지름길이 없는 신경망의 층보다 약하게 반응하며, 깊은 신경망일수록 더 약하다",
+    ),
+    source="He et al. 2015, section 4.2, Figure 7",
+    group="He et al. 2015",
+    measure=measure,
+    plan=plan,
+)

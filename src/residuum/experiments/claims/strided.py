@@ -1,0 +1,105 @@
+"""Strided: a convolution with a stride can replace pooling.
+
+Springenberg et al. 2015, "Striving for Simplicity" (arXiv 1412.6806), Table 3: CIFAR-10 without augmentation, their
+larger net C, test error in percent: 9.74 with maximum pooling, 10.19 with strides in its place, 9.08 with strided
+convolutions put where the pooling was, 9.31 with as many convolutions and the pooling kept. All residual nets of He et
+al. 2015 halve their maps by strides.
+
+Measured here on ResNet-20: as published, and with 2x2 pooling (maximum or average) of what the first block of a stage
+takes, in front of its branch and its shortcut, whose convolutions then have stride 1. So all three have the same
+convolutions on maps of the same size, and the same multiply-adds; only the pooling itself is added.
+
+How the verdict falls. The net with strides is not above either net with pooling by 1 percentage point of test error or
+more: what the claim `degradation` takes for a difference that matters; the published differences are less than half
+of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from residuum.costing.count import cost
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.experiments.plan import PlannedRun
+from residuum.experiments.setting import Setting
+from residuum.nets import catalog
+from residuum.records.finding import Comparison, Measured, Quantity, exactly
+from residuum.records.text import Text
+
+MARGIN = 0.01  # one percentage point
+STRIDE, MAXIMUM, AVERAGE = "stride", "maximum pooling", "average pooling"
+NETS = {STRIDE: "resnet20", MAXIMUM: "resnet20+downsampling=max_pool", AVERAGE: "resnet20+downsampling=average_pool"}
+PUBLISHED = {
+    STRIDE: "10.19; 9.08 in place of the pooling (CIFAR-10, not augmented, net C of Springenberg et al. 2015)",
+    MAXIMUM: "9.74; 9.31 with as many convolutions (the same)",
+    AVERAGE: "",
+}
+MACS, FLOPS = Quantity("MACs", ""), Quantity("FLOPs", "")
+CAPTION = (
+    "Training and test error at the end, mean over the seeds with one standard deviation. The diamond, where the data "
+    "are CIFAR-10, is the published error of ResNet-20 (He et al. 2015, Table 6). Compare Springenberg et al. 2015, "
+    "Table 3, which is of other nets."
+)
+
+
+def plan(setting: Setting) -> Sequence[PlannedRun]:
+    """All three."""
+    return setting.planned(*NETS.values())
+
+
+def counted(net: str) -> dict[str, Measured]:
+    """What one image of the published size costs a net."""
+    whole = cost(catalog.net(net), catalog.entry(net).input_shape, training=False)
+    return {MACS.name: exactly(whole.macs), FLOPS.name: exactly(whole.flops)}
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The test errors, and what each net costs."""
+    error = evidence.judged_error
+    costs = {name: counted(net) for name, net in NETS.items()}
+    arms = [evidence.arm(net, PUBLISHED[name], name=name, own=costs[name]) for name, net in NETS.items()]
+    return Conclusion(
+        arms=tuple(arms),
+        quantities=(*evidence.errors, MACS, FLOPS),
+        comparisons=tuple(
+            Comparison(
+                statement=f"strides do no worse than {pooling}",
+                a=STRIDE,
+                b=pooling,
+                relation="not above",
+                margin=MARGIN,
+                quantity=error.name,
+                published=published,
+            )
+            for pooling, published in ((MAXIMUM, "10.19 against 9.74; 9.08 against 9.31"), (AVERAGE, ""))
+        ),
+        summary=_summary({name: evidence.error(net, error) for name, net in NETS.items()}, costs, error),
+        drawing=evidence.error_bars(arms, {STRIDE: 0.0875}),
+        caption=CAPTION,
+    )
+
+
+def _summary(errors: Mapping[str, Measured], costs: Mapping[str, Mapping[str, Measured]], error: Quantity) -> str:
+    """The three errors, and the multiply-adds."""
+    listed = ", ".join(f"{one.percent()} with {name}" for name, one in errors.items())
+    macs = {name: each[MACS.name].mean for name, each in costs.items()}
+    same = len(set(macs.values())) == 1
+    words = "the same number of" if same else "not the same number of"
+    return (
+        f"ResNet-20, halving its maps in three ways, ends at a {error.name} of {listed}. The three take {words} "
+        f"multiply-adds, {macs[STRIDE] / 1e6:.2f} million with strides for an image of 32x32."
+    )
+
+
+CLAIM = Claim(
+    name="strided",
+    statement=Text(
+        "A convolution with a stride can replace pooling",
+        "보폭(stride)이 있는 합성곱이 풀링을 대신할 수 있다",
+    ),
+    source="Springenberg et al. 2015, Table 3; He et al. 2015, section 3.3",
+    group="taught",
+    measure=measure,
+    plan=plan,
+)

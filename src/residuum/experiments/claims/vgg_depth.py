@@ -1,0 +1,139 @@
+"""VGG is best at 16 layers.
+
+Taught since Simonyan & Zisserman 2014 (version 6), whose Tables 3 and 4 print the errors of their nets A to E of 11 to
+19 layers on the 50,000 validation images of ImageNet: Table 3 of images at one scale, Table 4 averaged over three. S is
+the shorter side of the training images: 256, 384, or drawn from 256 to 512. The paper itself says that the error
+saturates at 19 layers.
+
+These trainings took weeks on four GPUs each, so the published figures alone decide. Two errors are told apart by more
+than 0.2 percentage points: that is the standard error of one of them, a share of about a quarter of 50,000 images. The
+claim holds if the 16 layers of net D are ahead of the 13 of B, and of the 19 of E both at S = 256 and in the nets'
+best form, which is trained on S from 256 to 512 and tested at three scales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.text import Text
+from residuum.report.measured_figures import Line, lines_over
+
+MARGIN = 0.002  # 0.2 percentage points
+ONE, THREE = "one scale (Table 3)", "three scales (Table 4)"
+FIXED, LARGER, VARIED = "S = 256", "S = 384", "S = 256 to 512"
+DEPTHS = {"A": 11, "A-LRN": 11, "B": 13, "C": 16, "D": 16, "E": 19}
+NAMES = {
+    "A": "A, 11 layers",
+    "A-LRN": "A-LRN, 11 layers",
+    "B": "B, 13 layers",
+    "C": "C, 16 layers, three of them 1x1",
+    "D": "D, 16 layers",
+    "E": "E, 19 layers",
+}
+# Top-1 error in percent, as printed.
+TOP_1: dict[str, dict[str, dict[str, float]]] = {
+    ONE: {
+        FIXED: {"A": 29.6, "A-LRN": 29.7, "B": 28.7, "C": 28.1, "D": 27.0, "E": 27.3},
+        LARGER: {"C": 28.1, "D": 26.8, "E": 26.9},
+        VARIED: {"C": 27.3, "D": 25.6, "E": 25.5},
+    },
+    THREE: {
+        FIXED: {"B": 28.2, "C": 27.7, "D": 26.6, "E": 26.9},
+        LARGER: {"C": 27.8, "D": 26.5, "E": 26.7},
+        VARIED: {"C": 26.3, "D": 24.8, "E": 24.8},
+    },
+}
+CAPTION = (
+    "Published top-1 error on ImageNet's validation images over the number of layers, for each size S of the training "
+    "images: nets A, B, D and E, whose convolutions are all 3x3."
+)
+
+
+def quantity(scales: str, training: str) -> Quantity:
+    """The column of a table for one way to train and to test."""
+    return Quantity(f"{training}, {scales}")
+
+
+BEST = quantity(THREE, VARIED)
+AT_256 = quantity(THREE, FIXED)
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The published figures, beside each other."""
+    return conclude(TOP_1)
+
+
+def conclude(errors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Conclusion:
+    """The verdict on top-1 errors in percent, by scales, training size and net."""
+    columns = {quantity(scales, size): found for scales, sizes in errors.items() for size, found in sizes.items()}
+    return Conclusion(
+        arms=tuple(
+            Arm(
+                name=NAMES[net],
+                published="",
+                measured={column.name: exactly(found[net] / 100) for column, found in columns.items() if net in found},
+            )
+            for net in DEPTHS
+        ),
+        quantities=tuple(columns),
+        comparisons=(
+            _comparison("13 layers are worse than 16", "B", AT_256, columns[AT_256]),
+            _comparison("19 layers are worse than 16, trained at S = 256", "E", AT_256, columns[AT_256]),
+            _comparison("19 layers are worse than 16, both at their best", "E", BEST, columns[BEST]),
+        ),
+        summary=_summary(columns),
+        drawing=lines_over(
+            {scales: {size: _line(found) for size, found in sizes.items()} for scales, sizes in errors.items()},
+            Quantity("top-1 error"),
+            x_label="layers",
+        ),
+        caption=CAPTION,
+        basis="published",
+    )
+
+
+def _comparison(statement: str, net: str, column: Quantity, found: Mapping[str, float]) -> Comparison:
+    return Comparison(
+        statement=statement,
+        a=NAMES[net],
+        b=NAMES["D"],
+        relation="above",
+        margin=MARGIN,
+        quantity=column.name,
+        published=f"{found[net]} against {found['D']}",
+    )
+
+
+def _line(found: Mapping[str, float]) -> Line:
+    nets = [net for net in ("A", "B", "D", "E") if net in found]
+    return Line([DEPTHS[net] for net in nets], [exactly(found[net] / 100) for net in nets])
+
+
+def _summary(columns: Mapping[Quantity, Mapping[str, float]]) -> str:
+    """What the figures say of 16 and 19 layers."""
+    ahead = [column for column, found in columns.items() if _apart(found)]
+    best, fixed = columns[BEST], columns[AT_256]
+    saying = "best at 16 layers" if _apart(best) else "no better at 16 layers than at 19"
+    return (
+        f"From 13 to 16 layers the published error falls from {fixed['B']} to {fixed['D']} %. In "
+        f"{len(ahead)} of {len(columns)} ways to train and test, 19 layers are worse than 16 by more than "
+        f"{100 * MARGIN:.1f} points; in the best way 16 end at {best['D']} % and 19 at {best['E']} %. VGG is {saying}."
+    )
+
+
+def _apart(found: Mapping[str, float]) -> bool:
+    """Whether 19 layers are worse than 16 by more than the margin."""
+    return round(found["E"] - found["D"], 1) > 100 * MARGIN
+
+
+CLAIM = Claim(
+    name="vgg_depth",
+    statement=Text("VGG is best at 16 layers", "VGG은 16층일 때 가장 좋다"),
+    source="Simonyan & Zisserman 2014, Tables 3 and 4; lecture notes",
+    group="taught",
+    measure=measure,
+    kinds=frozenset({"grey", "colour", "folder"}),
+)

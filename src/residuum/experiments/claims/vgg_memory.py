@@ -1,0 +1,166 @@
+"""VGG-16 needs 93 MB for an image; the early convolutions have most of it, the linear layers most parameters.
+
+Taught since the notes of Stanford's CS231n (cs231n.github.io/convolutional-networks, case studies), which list the
+activations of every layer of VGG-16, print "24M" values for all of them and 93 MB, forwards only.
+
+Counted, exactly, with one image of 224x224: the values that each layer writes (a ReLU in place writes none) and the
+image itself, four bytes each; a megabyte is a million bytes. Early are the convolutions of the first two stages of
+five, four of thirteen. The claim holds if the values are 24 million as rounded, the memory is 93 MB within a tenth
+(more could not be told from another way of counting, such as 2^20 bytes), and both shares are above a half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from residuum.costing.cost import INPUT, Cost, Layer
+from residuum.costing.count import cost
+from residuum.costing.operators import CONVOLUTION, LINEAR, POOLING
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.nets import catalog
+from residuum.nets.skeleton import without_values
+from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.text import Text
+from residuum.report.measured_figures import Bar, bars
+
+NET = "vgg16"
+VALUES = Quantity("values", "million")
+MEMORY = Quantity("memory", "MB")
+SHARE_OF_VALUES = Quantity("share of the values")
+SHARE_OF_PARAMETERS = Quantity("share of the parameters")
+TAUGHT_VALUES, TAUGHT_MEMORY = 24.0, 93.0
+ROUNDING = 0.5  # million values
+TENTH = 9.3  # MB
+HALF = 0.5
+ALL, EARLY, LATE, POOLED, FULL = "all", "early convolutions", "late convolutions", "poolings", "linear layers"
+EARLY_STAGES = 2
+CAPTION = (
+    "Share of the values that the layers of VGG-16 write for one image, beside their share of the parameters. Compare "
+    "the table of VGG-16 in the CS231n notes."
+)
+
+
+def counted() -> Cost:
+    """VGG-16 with one image of 224x224."""
+    entry = catalog.entry(NET)
+    with without_values():
+        net = entry.build()
+    return cost(net, entry.input_shape, training=False)
+
+
+def parts(cost: Cost) -> dict[str, list[Layer]]:
+    """The layers by the groups that are taught; stages are told by the size of their maps."""
+    convolutions = [layer for layer in cost.layers if layer.group == CONVOLUTION]
+    early = {*list(dict.fromkeys(layer.size for layer in convolutions))[:EARLY_STAGES]}
+    return {
+        "image": [layer for layer in cost.layers if layer.group == INPUT],
+        EARLY: [layer for layer in convolutions if layer.size in early],
+        LATE: [layer for layer in convolutions if layer.size not in early],
+        POOLED: [layer for layer in cost.layers if layer.group == POOLING],
+        FULL: [layer for layer in cost.layers if layer.group == LINEAR],
+    }
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """Values, bytes and parameters of each part."""
+    vgg = counted()
+    groups = parts(vgg)
+    arms = [_arm(ALL, vgg.layers, vgg, "24M values, 93 MB (CS231n)")]
+    arms += [_arm(name, layers, vgg) for name, layers in groups.items()]
+    return Conclusion(
+        arms=tuple(arms),
+        quantities=(VALUES, MEMORY, SHARE_OF_VALUES, SHARE_OF_PARAMETERS),
+        comparisons=(
+            Comparison(
+                statement="VGG-16 writes 24 million values for an image",
+                a=ALL,
+                b=TAUGHT_VALUES,
+                relation="near",
+                margin=ROUNDING,
+                quantity=VALUES.name,
+                published="24M",
+            ),
+            Comparison(
+                statement="in fp32 that is 93 MB",
+                a=ALL,
+                b=TAUGHT_MEMORY,
+                relation="near",
+                margin=TENTH,
+                quantity=MEMORY.name,
+                published="93 MB",
+            ),
+            Comparison(
+                statement="most of it is in the early convolutions",
+                a=EARLY,
+                b=HALF,
+                relation="above",
+                margin=0.0,
+                quantity=SHARE_OF_VALUES.name,
+                published="most",
+            ),
+            Comparison(
+                statement="most parameters are in the linear layers",
+                a=FULL,
+                b=HALF,
+                relation="above",
+                margin=0.0,
+                quantity=SHARE_OF_PARAMETERS.name,
+                published="most",
+            ),
+        ),
+        summary=_summary(vgg, groups),
+        drawing=bars(
+            {
+                "activations": [Bar(arm.name, arm.measured[SHARE_OF_VALUES.name]) for arm in arms[1:]],
+                "parameters": [Bar(arm.name, arm.measured[SHARE_OF_PARAMETERS.name]) for arm in arms[1:]],
+            },
+            Quantity("share of the whole"),
+        ),
+        caption=CAPTION,
+        basis="counted",
+    )
+
+
+def _arm(name: str, layers: Iterable[Layer], whole: Cost, published: str = "") -> Arm:
+    values, size, parameters = (
+        sum(getattr(layer, field) for layer in layers)
+        for field in ("activation_values", "activation_bytes", "parameters")
+    )
+    return Arm(
+        name=name,
+        published=published,
+        measured={
+            VALUES.name: exactly(values / 1e6),
+            MEMORY.name: exactly(size / 1e6),
+            SHARE_OF_VALUES.name: exactly(values / whole.activation_values),
+            SHARE_OF_PARAMETERS.name: exactly(parameters / whole.parameters),
+        },
+    )
+
+
+def _summary(vgg: Cost, groups: dict[str, list[Layer]]) -> str:
+    """What is right of the lesson and what is not."""
+    early = sum(layer.activation_values for layer in groups[EARLY]) / vgg.activation_values
+    linear = sum(layer.parameters for layer in groups[FULL]) / vgg.parameters
+    values, size = vgg.activation_values, vgg.activation_bytes / 1e6
+    agrees = abs(values / 1e6 - TAUGHT_VALUES) <= ROUNDING and abs(size - TAUGHT_MEMORY) <= TENTH
+    verdict = "as taught" if agrees else "not the 24 million and 93 MB that the notes print: their rows make less too"
+    return (
+        f"For one image the layers of VGG-16 write {values:,} values, {size:.1f} MB in fp32, {verdict}. The early "
+        f"convolutions have {early:.0%} of them, the linear layers {linear:.0%} of all parameters."
+    )
+
+
+CLAIM = Claim(
+    name="vgg_memory",
+    statement=Text(
+        "VGG-16 needs 93 MB for an image: most of it in the early convolutions, most parameters in the linear layers",
+        "VGG-16은 이미지 한 장에 93 MB가 필요하다. 메모리는 대부분 앞쪽 합성곱 층이, "
+        "파라미터는 대부분 완전 연결 층이 차지한다",
+    ),
+    source="CS231n lecture notes, convolutional networks, case studies",
+    group="taught",
+    measure=measure,
+    kinds=frozenset({"grey", "colour", "folder"}),
+)

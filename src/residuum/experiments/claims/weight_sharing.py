@@ -1,0 +1,147 @@
+"""Sharing weights over all places makes a convolution affordable.
+
+LeCun et al. 1998, section II.B: the first layer of LeNet-5, C1, has 156 trainable parameters and 122,304 connections:
+it would have as many parameters if every connection had its own. The notes of CS231n (convolutional networks,
+parameter sharing) count the same of AlexNet's first layer: 55 x 55 x 96 places with 363 weights and a bias each make
+105,705,600 parameters; shared they are 34,944.
+
+Counted by convolution arithmetic: parameters of a convolution, of the locally connected layer of the same shape (each
+output has its own weights), and of the fully connected one (each output sees the whole input). The printed numbers
+must come out exactly, and in every layer shown here the shared ones must be the fewest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from residuum.costing.arithmetic import Shape, Step, Window, chain, conv
+from residuum.experiments.claim import Claim, Conclusion
+from residuum.experiments.evidence import Evidence
+from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.text import Text
+from residuum.report.measured_figures import Bar, bars
+
+SHARED, UNSHARED, FULL = (Quantity(name, "") for name in ("shared", "unshared", "fully connected"))
+SAVED = Quantity("unshared against shared", "times")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A first layer: what it sees as height, width, channels, and its window.
+
+    Attributes:
+        net: of the catalog; `name` is the module there that is this layer.
+        published: what the source prints, in words.
+        printed: the same by quantity, where it prints it.
+    """
+
+    net: str
+    name: str
+    image: Shape
+    window: Window
+    published: str = ""
+    printed: tuple[tuple[Quantity, int], ...] = ()
+
+    @property
+    def step(self) -> Step:
+        """The layer over its image."""
+        return chain(self.image, [self.window])[0]
+
+    @property
+    def title(self) -> str:
+        """`lenet5, first layer`."""
+        return f"{self.net}, first layer"
+
+
+LAYERS = (
+    Layer(
+        "lenet5", "conv1", (32, 32, 1), conv(6, 5),
+        "156 parameters, 122,304 connections", ((SHARED, 156), (UNSHARED, 122_304)),
+    ),
+    Layer(
+        "alexnet_2012", "features.0", (227, 227, 3), conv(96, 11, stride=4),
+        "34,944 against 105,705,600", ((SHARED, 34_944), (UNSHARED, 105_705_600)),
+    ),
+    Layer("vgg16", "features.0", (224, 224, 3), conv(64, 3, padding=1)),
+)  # fmt: skip
+CAPTION = (
+    "Parameters of the first layers of three nets: as convolutions, whose weights are shared by all places, as locally "
+    "connected and as fully connected layers. The axis is logarithmic: each step is ten times as many."
+)
+
+
+def measure(evidence: Evidence) -> Conclusion:
+    """The parameters of the layers in each form."""
+    return Conclusion(
+        arms=tuple(_arm(layer) for layer in LAYERS),
+        quantities=(SHARED, UNSHARED, FULL, SAVED),
+        comparisons=(
+            *(_as_printed(layer, quantity, number) for layer in LAYERS for quantity, number in layer.printed),
+            *(_fewer(layer) for layer in LAYERS),
+        ),
+        summary=_summary(LAYERS[1].step),
+        drawing=bars({layer.title: _bars(layer) for layer in LAYERS}, Quantity("parameters", ""), log=True),
+        caption=CAPTION,
+        basis="counted",
+    )
+
+
+def _forms(step: Step) -> dict[str, int]:
+    return {SHARED.name: step.shared.total, UNSHARED.name: step.unshared.total, FULL.name: step.dense.total}
+
+
+def _arm(layer: Layer) -> Arm:
+    measured = {name: exactly(number) for name, number in _forms(layer.step).items()}
+    saved = exactly(layer.step.unshared.total / layer.step.shared.total)
+    return Arm(name=layer.title, published=layer.published, measured=measured | {SAVED.name: saved})
+
+
+def _bars(layer: Layer) -> list[Bar]:
+    printed = {quantity.name: float(number) for quantity, number in layer.printed}
+    return [Bar(name, exactly(number), printed.get(name)) for name, number in _forms(layer.step).items()]
+
+
+def _as_printed(layer: Layer, quantity: Quantity, number: int) -> Comparison:
+    return Comparison(
+        statement=f"{layer.title}: {number:,} parameters {quantity.name}",
+        a=layer.title,
+        b=number,
+        relation="near",
+        margin=0.0,
+        quantity=quantity.name,
+        published=f"{number:,}",
+    )
+
+
+def _fewer(layer: Layer) -> Comparison:
+    return Comparison(
+        statement=f"{layer.title}: sharing saves parameters",
+        a=layer.title,
+        b=1.0,
+        relation="above",
+        margin=0.0,
+        quantity=SAVED.name,
+        published="fewer",
+    )
+
+
+def _summary(alexnet: Step) -> str:
+    """AlexNet's first layer in one sentence."""
+    return (
+        f"AlexNet's first convolution has {alexnet.shared.total:,} parameters. With weights of its own at each of its "
+        f"{alexnet.output[0]}x{alexnet.output[1]} places it would have {alexnet.unshared.total:,}, and "
+        f"{alexnet.dense.total / 1e9:.1f} billion if it were fully connected."
+    )
+
+
+CLAIM = Claim(
+    name="weight_sharing",
+    statement=Text(
+        "Sharing weights over all places makes a convolution affordable",
+        "모든 위치가 가중치를 공유하기 때문에 합성곱 층의 파라미터 수는 감당할 만하다",
+    ),
+    source="LeCun et al. 1998, section II.B; CS231n lecture notes, parameter sharing",
+    group="taught",
+    measure=measure,
+    kinds=frozenset({"grey", "colour", "folder"}),
+)

@@ -1,0 +1,67 @@
+"""Learning rate: each comparison on both sides, and trainings that diverged count as chance."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up import made_up, names, setting, verdict, verdict_of
+
+from residuum.experiments.claims.learning_rate import BARE_HIGH, CLAIM, NORMALISED_HIGH
+from residuum.experiments.plan import Executed
+from residuum.records.finding import Verdict
+
+JITTER = (-0.001, 0.0, 0.001)
+RUNS = ("plain20", "plain20,learning_rate=0.01", "plain20+batch_norm=no", "plain20+batch_norm=no,learning_rate=0.01")
+
+
+def errors(*means: float) -> dict[str, list[float]]:
+    return {name: [mean + each for each in JITTER] for name, mean in zip(RUNS, means, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        ((0.05, 0.05, 0.8, 0.1), Verdict.HOLDS),
+        ((0.10, 0.05, 0.8, 0.1), Verdict.DOES_NOT_HOLD),  # worse with normalisation
+        ((0.05, 0.05, 0.15, 0.1), Verdict.DOES_NOT_HOLD),  # works without
+        ((0.05, 0.05, 0.2, 0.1), Verdict.NOT_DECIDED),  # at its margin
+        ((0.05, 0.05, 0.9, 0.85), Verdict.DOES_NOT_HOLD),  # neither rate works without
+    ],
+)
+def test_verdict(tmp_path: Path, means: tuple[float, ...], expected: Verdict) -> None:
+    assert verdict_of(CLAIM, tmp_path, errors(*means)) is expected
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_diverged_trainings_count_as_chance(tmp_path: Path, left: int) -> None:
+    evidence = made_up(tmp_path, errors(0.05, 0.05, 0.8, 0.1))
+    gone = [f"{RUNS[2]}-seed{seed}" for seed in range(left, 3)]
+    runs = {name: run for name, run in evidence.done.runs.items() if name not in gone}
+    failures = tuple(f"{name}: step 3: the loss is nan" for name in gone)
+    found = CLAIM.measure(replace(evidence, done=Executed(runs, failures)))
+    arms = {arm.name: arm for arm in found.arms}
+    expected = [0.799, 0.9, 0.9][-3:] if left else [0.9, 0.9, 0.9]
+    for quantity in ("training error", "test error"):
+        assert arms[BARE_HIGH].measured[quantity].values == pytest.approx(expected)
+    assert len(arms[BARE_HIGH].runs) == left
+    assert arms[NORMALISED_HIGH].measured["training error"].mean == pytest.approx(0.05)
+    assert f"{len(gone)} trainings diverged, counted as the error of chance, 90%" in found.summary
+    assert verdict(found) is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("without", "where"),
+    [((0.2, 0.1), "both rates"), ((0.85, 0.1), "0.01 alone"), ((0.1, 0.9), "0.1 alone"), ((0.9, 0.9), "neither rate")],
+)
+def test_summary_says_where_it_learns(tmp_path: Path, without: tuple[float, float], where: str) -> None:
+    found = CLAIM.measure(made_up(tmp_path, errors(0.05, 0.05, *without)))
+    assert found.summary.endswith(f"it learns at {where}. No training diverged.")
+
+
+def test_plan_changes_the_rate_alone() -> None:
+    plan = CLAIM.plan(setting(seeds=1))
+    assert names(plan) == list(RUNS)
+    assert [each.recipe.learning_rate for each in plan] == [0.1, 0.01, 0.1, 0.01]
+    assert CLAIM.excuses_failures

@@ -1,0 +1,60 @@
+"""Shortcut variants: every one must be worse, ties decide nothing, and dropout is judged by new images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from data_of_kinds import setting_of
+from made_up import made_up, names, setting, verdict_of
+
+from residuum.experiments.claims.shortcut_variants import CLAIM, DROPOUT, IDENTITY, MEAN_TRAINING_ERROR, VARIANTS, nets
+from residuum.records.finding import Verdict
+
+JITTER = (-0.001, 0.0, 0.001)
+
+
+def errors(identity: float = 0.05, others: float = 0.1, **changed: float) -> dict[str, list[float]]:
+    means = dict.fromkeys(VARIANTS, others) | {IDENTITY: identity} | changed
+    return {net: [means[name] + each for each in JITTER] for name, net in nets(setting()).items()}
+
+
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        ({}, Verdict.HOLDS),
+        ({"none": 0.04}, Verdict.DOES_NOT_HOLD),
+        ({"none": 0.0505}, Verdict.NOT_DECIDED),  # within the spread
+        ({DROPOUT: 0.04}, Verdict.DOES_NOT_HOLD),
+    ],
+)
+def test_verdict(tmp_path: Path, means: dict[str, float], expected: Verdict) -> None:
+    assert verdict_of(CLAIM, tmp_path, errors(**means)) is expected
+
+
+def test_nets_that_all_fit_their_images_decide_nothing(tmp_path: Path) -> None:
+    ended = {net: [0.0, 0.0, 0.0] for net in nets(setting()).values()}
+    assert verdict_of(CLAIM, tmp_path, ended) is Verdict.NOT_DECIDED
+
+
+def test_arms_comparisons_and_summary(tmp_path: Path) -> None:
+    found = CLAIM.measure(made_up(tmp_path, errors(**{"none": 0.04})))
+    assert [arm.name for arm in found.arms] == list(VARIANTS)
+    assert {each.a: each.quantity for each in found.comparisons}[DROPOUT] == "test error"
+    assert {each.quantity for each in found.comparisons if each.a != DROPOUT} == {"training error"}
+    assert found.arms[0].measured[MEAN_TRAINING_ERROR.name].mean == pytest.approx(0.05)  # as recorded, each epoch
+    assert "lower with none (4.00 %)" in found.summary
+    assert "higher with x and F times 0.5 (10.00 %)" in found.summary
+    assert "dropout of 0.5 (" not in found.summary
+
+
+def test_plan() -> None:
+    found = names(CLAIM.plan(setting()))
+    assert found[0] == "resnet56"
+    assert len(found) == 9
+    assert "plain56" in found
+    assert "resnet56+shortcut=gated_shortcut+gate_bias=0" in found
+    deep = names(CLAIM.plan(setting_of("colour", "paper")))
+    assert {each.partition("+")[0] for each in deep} == {"resnet110", "plain110"}
+    short = names(CLAIM.plan(setting_of("colour", "short")))
+    assert short == found

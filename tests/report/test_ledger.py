@@ -1,0 +1,233 @@
+"""The ledger: every claim once, in both languages, the dearest budget first; nothing but text from what is recorded."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from residuum.records.finding import Arm, Basis, Comparison, Finding, Measured, Quantity, Verdict, judge
+from residuum.records.text import Language, Text
+from residuum.report import ledger as module
+from residuum.report.ledger import (
+    GROUPS,
+    VERDICTS,
+    WORDS,
+    Entry,
+    by_claim,
+    comparisons,
+    counts,
+    ledger_markdown,
+    ledger_page,
+    small_figure,
+    summary_markdown,
+    write_ledger,
+)
+
+HOSTILE = "<script>alert(1)</script>|`x`[y](http://evil.example)\n# z"
+ERROR = Quantity("training error")
+
+
+class Page(HTMLParser):
+    """Text and tags of a page; nothing in it may load or run."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert tag not in ("script", "iframe", "object", "embed", "link", "base")
+        for name, value in attributes:
+            assert not name.startswith("on")
+            if name == "src":
+                assert (value or "").startswith("data:image/png;base64,")
+            elif name == "href":
+                assert tag == "a"
+                self.links.append(value or "")
+            elif name == "id":
+                self.ids.append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    @property
+    def all(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def finding(name: str = "degradation", error: float = 0.3, **changes: Any) -> Finding:
+    """A claim that plain56 is worse than plain20, which is at 0.1."""
+    arms = tuple(
+        Arm(name=net, published=published, measured={ERROR.name: Measured((value, value + 0.01, value))})
+        for net, published, value in (("plain56", "figure only", error), ("plain20", "", 0.1))
+    )
+    comparison = Comparison(
+        statement="plain56 trains worse", a="plain56", b="plain20", relation="above", margin=0.01,
+        quantity=ERROR.name, published="figure only: worse",
+    )  # fmt: skip
+    values: dict[str, Any] = {
+        "name": name, "claim": Text(f"{name} is so", f"{name}은 그렇다"), "source": "He et al. 2015, Figure 1",
+        "group": "He et al. 2015", "budget": "quick", "conditions": "digits, 1,297 training images; 3 seeds",
+        "summary": "It came out so.", "caption": "How to read it.", "basis": "measured", "quantities": (ERROR,),
+        "arms": arms, "judged": (judge(comparison, {arm.name: arm.measured for arm in arms}),), "seeds": (0, 1, 2),
+        "runs": {"plain20-seed0": {"train": 0.1}, "plain56-seed0": {"train": 0.3}}, "seconds": 100.0,
+        "measuring_seconds": 2.0, "recipe": {}, "environment": {"cpu": "AMD EPYC", "threads": 2},
+        "command": f"residuum reproduce {name} --budget quick", "directory": Path("x"),
+    }  # fmt: skip
+    return Finding(**values | changes)
+
+
+def figure(width: int = 1800, height: int = 700) -> bytes:
+    written = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(written, format="PNG")
+    return written.getvalue()
+
+
+HOLDS, FAILS, OPEN = finding("b"), finding("c", error=0.05, group="taught"), finding("d", error=0.115, group="taught")
+ENTRIES = [
+    Entry((FAILS,)),
+    Entry((finding("a", budget="paper"), finding("a", error=0.05)), small_figure(figure()), "claims/a.png", "a/r.html"),
+    Entry((OPEN,)),
+    Entry((HOLDS,)),
+]
+
+
+def test_the_made_up_findings_came_out_all_three_ways() -> None:
+    verdicts = [each.verdict for each in (HOLDS, FAILS, OPEN)]
+    assert verdicts == [Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.NOT_DECIDED]
+    assert [*counts(ENTRIES).values()] == [2, 1, 1]
+
+
+def test_the_dearest_budget_comes_first_and_claims_stay_in_order() -> None:
+    quick, short, paper = (finding("a", budget=budget) for budget in ("quick", "short", "paper"))
+    other = finding("b")
+    assert by_claim([quick, other, paper, short]) == [(paper, short, quick), (other,)]
+    assert by_claim([]) == []
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_both_forms_tell_everything_of_every_claim(language: Language) -> None:
+    page, markdown = Page(ledger_page(ENTRIES, language)), ledger_markdown(ENTRIES, language)
+    for entry in ENTRIES:
+        for found in entry.findings:
+            for expected in (
+                found.claim.in_language(language), found.source, found.summary, found.command, "plain56 trains worse",
+                "figure only: worse", VERDICTS[found.verdict].in_language(language),
+                "1.7 min", "AMD EPYC",
+                "plain56 30.33 ± 0.58 %, plain20 10.33 ± 0.58 %" if found.verdict is Verdict.HOLDS else "",
+            ):  # fmt: skip
+                assert expected in page.all, expected
+                assert expected in markdown.replace("\\", ""), expected
+    assert page.ids == ["a", "b", "c", "d"], "group by group"
+    assert {f"#{name}" for name in page.ids} <= set(page.links)
+    assert "a/r.html" in page.links
+    assert page.tags.count("img") == 1
+    assert markdown.count("![a](claims/a.png)") == 1
+    headings = re.findall(r"^#+ .*$", markdown, re.MULTILINE)
+    assert len(headings) == 1 + 2 + 4
+    titles = [GROUPS[group].in_language(language) for group in ("He et al. 2015", "taught")]
+    assert all(title in page.all and f"## {title}" in markdown for title in titles)
+    assert GROUPS["beyond"].in_language(language) not in page.all
+
+
+def test_a_claim_of_two_budgets_shows_both_verdicts() -> None:
+    text = Page(ledger_page(ENTRIES, "en")).all
+    assert text.index("holds (paper)") < text.index("does not hold (quick)")
+    markdown = ledger_markdown(ENTRIES, "en")
+    assert "### a: holds (paper)" in markdown
+    assert "**does not hold (quick)**: It came out so." in markdown
+
+
+@pytest.mark.parametrize(("basis", "expected"), [("counted", "counted exactly"), ("published", "published figures")])
+def test_what_was_not_measured_says_so(basis: Basis, expected: str) -> None:
+    entry = Entry((finding(basis=basis, runs={}, seeds=(), conditions="nothing trained beforehand"),))
+    for told in (Page(ledger_page([entry], "en")).all, ledger_markdown([entry], "en"), summary_markdown([entry])):
+        assert expected in told
+    assert "nothing trained beforehand, measured in 2.0 s on AMD EPYC, 2 threads" in ledger_markdown([entry], "en")
+    assert "미리 학습한 것 없음, 측정 2.0 s (AMD EPYC, 스레드 2개)" in ledger_markdown([entry], "ko")
+
+
+def test_a_failed_training_is_told() -> None:
+    entry = Entry((finding(arms=(), quantities=(), judged=(), failures=("plain56-seed1: step 3: the loss is nan",)),))
+    for told in (Page(ledger_page([entry], "en")).all, ledger_markdown([entry], "en")):
+        assert "failed: plain56-seed1: step 3: the loss is nan" in told
+        assert "not decided at this budget (quick)" in told
+
+
+def test_a_hostile_finding_is_text_in_both_forms() -> None:
+    one = finding(
+        claim=Text(HOSTILE, HOSTILE), source=HOSTILE, summary=HOSTILE, caption=HOSTILE, conditions=HOSTILE,
+        failures=(HOSTILE,), environment={"cpu": HOSTILE, "threads": 2},
+    )  # fmt: skip
+    entry = Entry((one,), small_figure(figure()), "claims/x.png")
+    page = Page(ledger_page([entry], "en"))
+    assert page.all.count("alert(1)") >= 6
+    assert not any("evil" in link for link in page.links)
+    markdown = ledger_markdown([entry], "en")
+    for told in (markdown, summary_markdown([entry])):
+        assert "script" in told
+        assert not re.search(r"(?<!\\)(<script|\]\(http|`x)", told)
+        assert "\n# z" not in told
+
+
+def test_the_summary_has_a_line_for_each_claim() -> None:
+    lines = summary_markdown(ENTRIES).splitlines()
+    assert lines[0] == "2 hold, 1 do not hold, 1 not decided."
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {name} is so" for name in "abcd"]
+    assert lines[4].endswith("| holds (paper) |")
+    assert summary_markdown(ENTRIES, "ko").startswith("성립함 2개, 성립하지 않음 1개, 판정할 수 없음 1개.")
+
+
+def test_figures_are_made_small_and_stay_readable() -> None:
+    large = figure()
+    with Image.open(io.BytesIO(small_figure(large))) as shown:
+        assert shown.size == (900, 350)
+    with Image.open(io.BytesIO(small_figure(figure(300, 200)))) as shown:
+        assert shown.size == (300, 200), "never enlarged"
+    assert small_figure(large) == small_figure(large)
+
+
+def test_it_is_written_in_both_languages_and_forms(tmp_path: Path) -> None:
+    write_ledger(tmp_path, ENTRIES, name="claims")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "claims.md", "claims.ko.md", "claims.html", "claims.ko.html",
+    }  # fmt: skip
+    assert '<html lang="ko">' in (tmp_path / "claims.ko.html").read_text()
+    write_ledger(tmp_path, [], name="none")
+    assert "0 hold" in (tmp_path / "none.md").read_text()
+
+
+def test_every_word_is_in_both_languages() -> None:
+    for text in [*WORDS.values(), *VERDICTS.values(), *GROUPS.values(), *module.COUNTED.values()]:
+        assert any("가" <= letter <= "힣" for letter in text.ko), text
+        assert text.en.isascii() or "±" in text.en
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_of_many_comparisons_what_fails_is_shown_and_the_rest_is_folded(language: Language) -> None:
+    holding, failing = HOLDS.judged[0], replace(FAILS.judged[0], difference=-0.05)
+    assert (holding.verdict, failing.verdict) == (Verdict.HOLDS, Verdict.DOES_NOT_HOLD)
+    shown, folded = comparisons(finding(judged=(*[holding] * 8, failing)), language)
+    assert shown is not None
+    assert folded is not None
+    assert [len(table.rows) for table in (shown, folded)] == [6, 3]
+    assert shown.rows[0][3] == ("-5.00 ± 1.31 points" if language == "en" else "-5.00 ± 1.31 %p")
+    assert comparisons(finding(judged=(holding,) * 6), language)[1] is None
+    assert comparisons(finding(judged=(), failures=("a",)), language) == (None, None)
+    page = ledger_page([Entry((finding(judged=(*[holding] * 8, failing)),))], language)
+    assert f"{WORDS['more'].in_language(language)} (3)" in Page(page).all
+    assert f"{WORDS['more'].in_language(language)} (3)" in ledger_markdown(
+        [Entry((finding(judged=(*[holding] * 8, failing)),))], language
+    )
