@@ -4,16 +4,16 @@
     python benchmarks/train_peers.py results/train-cifar.json --shared ../shared
     python benchmarks/train_peers.py results/train-hymenoptera.json --shared ../shared --task hymenoptera
 
-`cifar`: ResNet-20 on CIFAR-10, batches of 128. `hymenoptera`: ResNet-18 at 224 from JPEGs, batches of 32. residuum
-trains by `residuum.train` with a recipe of its own, timed by an observer between two steps. The usual loop is the net
-in plain modules (or torchvision's), per-image PIL transforms in a DataLoader, eager fp32 in NCHW layout; timm is its
-net and its `create_loader` without colour jitter, channels last, in fp32 and by autocast in bf16; pytorchcv is its
-`resnet20_cifar10` in the usual loop. Each peer is tried with {0, 1, 2} workers of its loader and {1, 2} threads, and
-its best counts. All alternate, in processes of their own; figures are medians of the rounds, after warm-up, from one
-step to a later one, so that starting and compiling are apart (`start_seconds`, by round: caches are empty in the
-first). "Convolutions alone" is this net's convolutions forward and backward in bf16, channels last, one after the
-other, nothing between them. `holds` is by the best of ours, as of each peer. Run it only on a
-machine that does nothing else.
+`cifar`: ResNet-20 on CIFAR-10, batches of 128 whole images, by SGD as all peers; ours by Muon as well. `hymenoptera`:
+ResNet-18 at 224 from JPEGs, batches of 32. residuum trains by `residuum.train` with a recipe of its own, timed by an
+observer between two steps. The usual loop is the net in plain modules (or torchvision's), per-image PIL transforms in a
+DataLoader, eager fp32 in NCHW layout; timm is its net and its `create_loader` without colour jitter, channels last, in
+fp32 and by autocast in bf16; pytorchcv is its `resnet20_cifar10` in the usual loop. Each peer is tried with {0, 1, 2}
+workers of its loader and {1, 2} threads, and its best counts. All alternate, in processes of their own; figures are
+medians of the rounds, after warm-up, from one step to a later one, so that starting and compiling are apart
+(`start_seconds`, by round: caches are empty in the first). "Convolutions alone" is this net's convolutions forward and
+backward in bf16, channels last, one after the other, nothing between them. `holds` is by the best of ours, as of each
+peer. Run it only on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ from residuum.files.atomic import write_file
 from residuum.run import dumps
 
 OURS, CONVOLUTIONS, USUAL = "residuum", "convolutions alone", "usual loop"
+OURS_MUON = "residuum, Muon as in fast_cifar"
 OURS_BF16, OURS_CACHED = "residuum, bf16", "residuum, bf16, decoded images cached"
+MUON = {"orthogonal": {"rate": 0.02, "momentum": 0.9}}
 BF16 = {"precision": "bf16"}
 BOUND = 3.0  # times the usual loop
 SHARE_BOUND = 0.5  # of the rate of the convolutions alone
@@ -103,7 +105,7 @@ TASKS = {
         "images/s of training ResNet-20 on CIFAR-10, batch 128",
         "resnet20",
         128,
-        {OURS: Ours()},
+        {OURS: Ours(), OURS_MUON: Ours(MUON)},
         {
             USUAL: Peer(PlainResNet20, usual_cifar),
             "timm, fp32": Peer(timm_resnet20, timm_cifar, channels_last=True),
@@ -128,14 +130,8 @@ TASKS = {
 
 
 def recipe_of(name: str | None, task: str) -> str:
-    """The recipe that was asked for; otherwise the fast one for CIFAR where it exists, and `folder` for a folder."""
-    from residuum.training.recipes import RECIPES
-
-    if name is not None:
-        return name
-    if task == "hymenoptera":
-        return "folder"
-    return "fast_cifar" if "fast_cifar" in RECIPES else "cifar"
+    """The recipe that was asked for, or that of the task."""
+    return name or {"cifar": "cifar", "hymenoptera": "folder"}[task]
 
 
 def changes_of(given: Sequence[str]) -> dict[str, Any]:
@@ -248,7 +244,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--shared", type=Path, default=Path("../shared"))
     parser.add_argument("--task", choices=list(TASKS), default="cifar")
-    parser.add_argument("--recipe", help="ours; fast_cifar where there is one, and folder for hymenoptera")
+    parser.add_argument("--recipe", help="ours; cifar, and folder for hymenoptera")
     parser.add_argument("--change", action="append", default=[], help="a field of ours, such as batch_size=256")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="timed; 60 for cifar, 12 for hymenoptera")
