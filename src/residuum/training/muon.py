@@ -51,7 +51,8 @@ def polynomials(gram: Tensor) -> Tensor:
 
 def norms(matrices: Tensor) -> Tensor:
     """Of each matrix, `(N, 1, 1)`; no less than 1e-12, to divide by."""
-    return matrices.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+    found: Tensor = matrices.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return found[:, None, None]
 
 
 class Muon(torch.optim.SGD):
