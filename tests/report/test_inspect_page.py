@@ -16,9 +16,9 @@ import test_pages
 from PIL import Image
 from test_pages import HOSTILE, Reader, read
 
+from residuum.records.text import LANGUAGES
 from residuum.report.figures import Drawing
 from residuum.report.inspection import captions
-from residuum.records.text import LANGUAGES
 from residuum.report.inspection.captions import CAPTIONS, STATES
 from residuum.report.inspection.charts import STYLES, Span, curves, depths, histories, series, spans
 from residuum.report.inspection.page import PAGE, TEXT, Beside, PageFacts, inspect_page

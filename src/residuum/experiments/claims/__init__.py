@@ -12,8 +12,10 @@ from residuum.experiments.claim import Claim, Group
 
 # In the order in which they are told, group by group; those that are not named here follow.
 ORDER = (
-    "degradation", "table1", "table6", "shortcuts", "responses", "depth", "bottleneck",
-    "preactivation", "shortcut_variants",
+    "degradation", "not_vanishing", "convergence", "table1", "table6", "depth", "bottleneck", "shortcuts", "responses",
+    "unrolled", "minus_one", "shortcut_variants", "preactivation", "one_layer",
+    "identity", "at_least_one", "explode", "residual_to_zero", "zero_init", "learning_rate", "dropout",
+    "lesion", "landscape",
 )  # fmt: skip
 
 

