@@ -91,7 +91,8 @@ class Reproduce:
             print(json.dumps([plain_listed(row) for row in rows], indent=1))
             return 0
         print_claims(rows)
-        print(f"\n{'all' if not self.claims else 'together'}, at budget {self.budget}, {self.seeds} seeds: {whole}")
+        which = "together" if self.claims else "all"
+        print(f"\n{_wrapped(f'{which}, at budget {self.budget}, {self.seeds} seeds: {whole}')}")
         print("residuum reproduce CLAIM makes one anew, --all every one")
         return 0
 
@@ -131,13 +132,18 @@ def print_claims(rows: Sequence[Listed]) -> None:
     from residuum.report.ledger import GROUPS
 
     width = max(len(row.claim.name) for row in rows)
-    columns = min(get_terminal_size((WIDEST, 0)).columns, WIDEST)
     for group, members in groupby(rows, key=lambda row: row.claim.group):
         print(f"\n{GROUPS[group].en}\n")
         for row in members:
             print(f"{row.claim.name:<{width}}  {_cost(row):<26}  {_last(row)}".rstrip())
             for text in (row.claim.statement.en, f"({row.claim.source})"):
-                print(fill(text, columns, initial_indent=INDENT, subsequent_indent=INDENT))
+                print(_wrapped(text, INDENT))
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """A text in lines no longer than the terminal."""
+    columns = min(get_terminal_size((WIDEST, 0)).columns, WIDEST)
+    return fill(text, columns, initial_indent=indent, subsequent_indent=INDENT)
 
 
 def plain_listed(row: Listed) -> dict[str, object]:
