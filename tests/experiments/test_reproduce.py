@@ -32,9 +32,10 @@ from residuum.experiments.claims import claims
 from residuum.experiments.evidence import TEST_ERROR, TRAINING_ERROR, Evidence
 from residuum.experiments.known import Known, condensed, read
 from residuum.experiments.listing import listing
+from residuum.experiments.order import Order
 from residuum.experiments.plan import PlannedRun
 from residuum.experiments.price import price
-from residuum.experiments.reproduce import MeasuringError, Order, SilentReproduction, reproduce_all, trainings_of
+from residuum.experiments.reproduce import MeasuringError, SilentReproduction, reproduce_all, trainings_of
 from residuum.experiments.setting import Budget, Setting, stand_in, within_budget
 from residuum.files.lock import lock_directory
 from residuum.records.finding import Arm, Comparison, Finding, Quantity, Verdict, exactly

@@ -18,7 +18,7 @@ from residuum.errors import InputError
 
 if TYPE_CHECKING:
     from residuum.experiments.listing import Listed
-    from residuum.experiments.reproduce import Order
+    from residuum.experiments.order import Order
     from residuum.records.finding import Finding
 
 WIDEST = 100  # characters of a line of the list
@@ -112,7 +112,7 @@ class Reproduce:
             print_findings(findings)
 
     def _order(self) -> Order:
-        from residuum.experiments.reproduce import Order
+        from residuum.experiments.order import Order
 
         return Order(
             claims=self.claims,

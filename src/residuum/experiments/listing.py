@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from residuum.experiments import claims as every
 from residuum.experiments.claim import Claim
 from residuum.experiments.known import KnownFinding, known
+from residuum.experiments.order import Order, fitting_claims, setting_of
 from residuum.experiments.price import Price, price
-from residuum.experiments.reproduce import Order, fitting_claims, setting_of, trainings_of
+from residuum.experiments.reproduce import trainings_of
 from residuum.experiments.setting import stand_in, within_budget
 
 
