@@ -1,7 +1,8 @@
 """Write what is told of the records in this folder: `python results/render.py`.
 
 A place in the README is marked `<!-- results: NAME -->`; what stands there up to `<!-- end -->` is replaced by the
-table of `NAME.json`; `claims` stands for all of `claims-*.json`, of which are also made:
+table of `NAME.json`. `degradation` is that claim at its quick budget, `claims` all of `claims-*.json`, of which are
+also made:
 
     docs/claims.md, claims.html      the ledger of claims; claims.ko.* in Korean, figures in docs/claims/
     src/residuum/experiments/known.json   what the package knows of its claims
@@ -35,24 +36,23 @@ def percent(quantity: dict[str, Any]) -> str:
     return f"{100 * quantity['mean']:.2f}{spread} %"
 
 
-def finding_table(record: dict[str, Any]) -> str:
-    """A Finding as Markdown: arms, verdict, and where and how it was measured."""
-    quantities = list(record["arms"][0]["measured"])
+def finding_table(name: str, budget: str) -> str:
+    """A claim's Finding on record: its arms, its verdict, and where and how it was measured."""
+    finding = next(one for one in read_findings(HERE / f"{LEDGER}-{budget}.json") if one.name == name)
+    quantities = finding.quantities
     lines = [
-        "| net | published test error | " + " | ".join(quantities) + " |",
+        "| net | published | " + " | ".join(each.name for each in quantities) + " |",
         "| --- | --- |" + " ---: |" * len(quantities),
     ]
-    for arm in record["arms"]:
-        values = " | ".join(percent(arm["measured"][name]) for name in quantities)
-        lines.append(f"| {arm['name']} | {arm['published']} | {values} |")
-    environment = record["environment"]
+    for arm in finding.arms:
+        values = " | ".join(each.shown(arm.measured[each.name]) for each in quantities)
+        lines.append(f"| {arm.name} | {arm.published.en} | {values} |")
     lines += [
         "",
-        f"Verdict: **{record['verdict']}**. {record['summary']}",
+        f"Verdict: **{finding.verdict}**. {finding.summary.en}",
         "",
-        f"Budget {record['budget']} Mean ± std over seeds {record['seeds']}; {record['seconds'] / 60:.1f} minutes of "
-        f"training on {environment['cpu']}, {environment['threads']} threads, "
-        f"torch {environment['packages']['torch']}.",
+        f"Budget {finding.budget}: {finding.conditions}. Mean ± std over the seeds; {finding.seconds / 60:.1f} minutes "
+        f"of training on {machine({'environment': finding.environment})}.",
     ]
     return "\n".join(lines)
 
@@ -131,7 +131,7 @@ def finetune_table(record: dict[str, Any]) -> str:
 
 def training_table(record: dict[str, Any]) -> str:
     """Who trains how fast, each at its best number of loader workers and threads."""
-    ours = record["best"].get("residuum")
+    ours = max(rate for name, rate in record["best"].items() if name.startswith("residuum"))
     lines = ["| | best of | images/s | residuum is faster | peak |", "| --- | --- | ---: | ---: | ---: |"]
     for name in dict.fromkeys(row["name"] for row in record["rows"]):
         rows = [row for row in record["rows"] if row["name"] == name]
@@ -140,7 +140,7 @@ def training_table(record: dict[str, Any]) -> str:
             continue
         row = max((row for row in rows if "failed" not in row), key=lambda one: one["images_per_second"])
         rate = row["images_per_second"]
-        faster = f"{ours / rate:.2f} times" if ours and not name.startswith("residuum") else ""
+        faster = f"{ours / rate:.2f} times" if not name.startswith("residuum") else ""
         peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB"
         lines.append(f"| {name} | {chosen(row)} | {rate:,.0f} | {faster} | {peak} |")
     return "\n".join([*lines, "", f"Measured on {machine(record)}."])
@@ -272,14 +272,20 @@ def claims_table() -> str:
     return summary_markdown(found) if found else "No claim is on record yet."
 
 
+def written(name: str) -> str:
+    """What stands at the mark of that name."""
+    if name == LEDGER:
+        return claims_table()
+    if name == "degradation":
+        return finding_table(name, "quick")
+    return TABLES[name](json.loads((HERE / f"{name}.json").read_text()))
+
+
 def rendered(text: str) -> str:
     """The README with all tables as the records have them."""
 
     def table(match: re.Match[str]) -> str:
-        if match["name"] == LEDGER:
-            return f"{match[1]}{claims_table()}\n{match['end']}"
-        record = json.loads((HERE / f"{match['name']}.json").read_text())
-        return f"{match[1]}{TABLES.get(match['name'], finding_table)(record)}\n{match['end']}"
+        return f"{match[1]}{written(match['name'])}\n{match['end']}"
 
     return MARK.sub(table, text)
 

@@ -57,6 +57,12 @@ def test_resnet20_is_padded_where_it_halves() -> None:
     assert shortcuts("resnet20") == [*["identity"] * 3, "padded", *["identity"] * 2, "padded", *["identity"] * 2]
 
 
+def test_a_shortcut_that_keeps_its_shape_is_altered_and_not_padded() -> None:
+    halved = [*["altered"] * 3, "padded", *["altered"] * 2, "padded", *["altered"] * 2]
+    assert shortcuts("resnet20+shortcut=halved") == halved
+    assert shortcuts("resnet20+shortcut=dropout") == shortcuts("resnet20"), "in evaluation nothing is dropped"
+
+
 @pytest.mark.parametrize("name", ["resnet50", "se_resnet50"])
 def test_bottlenecks_project_at_the_start_of_each_stage(name: str) -> None:
     assert shortcuts(name) == [("identity" if at else "projection") for length in (3, 4, 6, 3) for at in range(length)]

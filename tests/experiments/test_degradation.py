@@ -64,9 +64,11 @@ def test_the_verdict_follows_from_the_training_errors(
 def test_the_summary_says_what_came_out(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up.made_up(tmp_path, GOOD))
     for expected in ("plain20 ends at a training error of 5.3 %", "plain56 at 30.3 %", "resnet56 at 1.0 %"):
-        assert expected in found.summary
+        assert expected in found.summary.en
+    for expected in ("plain20", "5.3 %", "plain56", "30.3 %"):
+        assert expected in found.summary.ko
     assert found.drawing.png.startswith(b"\x89PNG")
-    assert [arm.published for arm in found.arms] == [
+    assert [arm.published.en for arm in found.arms] == [
         "figure only", "figure only", "8.75 (CIFAR-10, test)", "6.97 (CIFAR-10, test)",
     ]  # fmt: skip
 
@@ -77,6 +79,19 @@ def test_the_plan_is_both_families_at_both_depths() -> None:
     assert [each.seed for each in CLAIM.plan(asked)] == [0, 0, 0, 0, 1, 1, 1, 1]
     other = made_up.setting(seeds=1, depths=(32, 44))
     assert made_up.names(CLAIM.plan(other)) == ["plain32", "plain44", "resnet32", "resnet44"]
+
+
+def test_the_deepest_of_several_are_judged_against_the_shallowest(tmp_path: Path) -> None:
+    between: dict[str, Sequence[float]] = {"plain32": (0.1, 0.1, 0.1), "resnet32": (0.05, 0.05, 0.05)}
+    asked = made_up.setting(depths=(20, 32, 56))
+    assert made_up.names(CLAIM.plan(asked)) == [
+        f"{kind}{depth}" for kind in ("plain", "resnet") for depth in (20, 32, 56)
+    ]
+    found = CLAIM.measure(made_up.made_up(tmp_path, GOOD | between, asked))
+    assert [(each.a, each.b) for each in found.comparisons] == [
+        ("plain56", "plain20"), ("resnet56", "resnet20"), ("plain56", "resnet56"),
+    ]  # fmt: skip
+    assert len(found.arms) == 6
 
 
 def test_photographs_are_for_the_nets_of_imagenet(image_folder: Path) -> None:
@@ -153,6 +168,8 @@ def test_cut_shortcuts_make_the_residual_net_degrade_like_the_plain_one(
         ({"depths": (56, 20)}, "Try: --depths 20 56"),
         ({"depths": (20, 21)}, "there is no plain21"),
         ({"depths": (20, 20)}, "Try: --depths 20 56"),
+        ({"depths": (56, 20, 32)}, "Try: --depths 20 32 56"),
+        ({"depths": (20,)}, "must be two or more"),
         ({"depths": (20, 34)}, "of two families"),
         ({"budget": "pape"}, "budget: 'pape' is not known"),
         ({"data": "digit"}, "Try: digits"),

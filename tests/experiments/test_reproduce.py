@@ -40,7 +40,7 @@ from residuum.experiments.setting import Budget, Setting, stand_in, within_budge
 from residuum.files.lock import lock_directory
 from residuum.records.finding import Arm, Comparison, Finding, Quantity, Verdict, exactly
 from residuum.records.findings_file import add_findings, figure_of, findings_to_add_to, read_findings
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.training.recipes import digits
 
@@ -77,18 +77,18 @@ class Listener(SilentReproduction):
 def judged_by_error(evidence: Evidence, nets: Sequence[str] = (NET,), **changes: Any) -> Conclusion:
     """A claim that always holds: errors are not above 100 %."""
     return Conclusion(
-        arms=tuple(evidence.arm(net, "1 %", **changes) for net in nets),
+        arms=tuple(evidence.arm(net, Text.same("1 %"), **changes) for net in nets),
         quantities=evidence.errors,
         comparisons=tuple(
             Comparison(
-                statement="no more than all", a=net, b=1.0, relation="not above", margin=2.0,
+                statement=Text.same("no more than all"), a=net, b=1.0, relation="not above", margin=2.0,
                 quantity=TRAINING_ERROR.name,
             )
             for net in nets
         ),
-        summary="No error is above 100 %.",
+        summary=Text.same("No error is above 100 %."),
         drawing=Drawing("<svg></svg>", PNG),
-        caption="Nothing to see.",
+        caption=Text.same("Nothing to see."),
     )  # fmt: skip
 
 
@@ -106,12 +106,14 @@ def counted(evidence: Evidence) -> Conclusion:
     """A claim that needs no training, and does not hold."""
     size = Quantity("size", "")
     return Conclusion(
-        arms=(Arm(name="a", published="2", measured={"size": exactly(1)}),),
+        arms=(Arm(name="a", published=Text.same("2"), measured={"size": exactly(1)}),),
         quantities=(size,),
-        comparisons=(Comparison(statement="a is 2", a="a", b=2, relation="near", margin=0, quantity="size"),),
-        summary="It is 1.",
+        comparisons=(
+            Comparison(statement=Text.same("a is 2"), a="a", b=2, relation="near", margin=0, quantity="size"),
+        ),
+        summary=Text.same("It is 1."),
         drawing=Drawing("<svg></svg>", PNG),
-        caption="One.",
+        caption=Text.same("One."),
         basis="counted",
     )
 
@@ -577,7 +579,8 @@ def finding(name: str, directory: Path, **changes: Any) -> Finding:
     """A made-up Finding whose figure lies in its directory."""
     values: dict[str, Any] = {
         "name": name, "claim": Text("c", "주장"), "source": "s", "group": "taught", "budget": "quick",
-        "conditions": "digits, 10 images; 2 seeds", "summary": "s", "caption": "c", "basis": "measured",
+        "conditions": "digits, 10 images; 2 seeds", "summary": Text.same("s"), "caption": Text.same("c"),
+        "basis": "measured",
         "quantities": (), "arms": (), "judged": (), "seeds": (0, 1),
         "runs": {"net-seed0": {"train": 0.1, "seconds": 4.0}, "net-seed1": {"train": 0.1, "seconds": 6.0}},
         "seconds": 10.0, "measuring_seconds": 3.0, "recipe": {},
@@ -592,9 +595,13 @@ def finding(name: str, directory: Path, **changes: Any) -> Finding:
 def test_a_record_keeps_the_claims_that_are_not_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "claims-quick.json"
     add_findings(path, [finding("b", tmp_path), finding("c", tmp_path)], ["a", "b", "c"])
-    add_findings(path, [finding("a", tmp_path), finding("c", tmp_path, summary="new", caption="")], ["a", "b", "c"])
+    add_findings(
+        path,
+        [finding("a", tmp_path), finding("c", tmp_path, summary=Text.same("new"), caption=NOTHING)],
+        ["a", "b", "c"],
+    )
     found = read_findings(path)
-    assert [(each.name, each.summary) for each in found] == [("a", "s"), ("b", "s"), ("c", "new")]
+    assert [(each.name, each.summary.en) for each in found] == [("a", "s"), ("b", "s"), ("c", "new")]
     assert figure_of(path, "a").read_bytes() == PNG
     assert not figure_of(path, "c").exists(), "it has none any more"
     assert str(tmp_path) not in path.read_text()

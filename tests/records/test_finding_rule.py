@@ -24,7 +24,7 @@ from residuum.records.finding import (
     judge,
     overall,
 )
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 
 HOLDS, FAILS, OPEN = Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.NOT_DECIDED
 ONE_SIDED: tuple[Relation, Relation] = ("above", "not above")
@@ -32,7 +32,9 @@ ERROR = "error"
 
 
 def comparison(relation: Relation = "above", margin: float = 0.01, b: str | float = "b") -> Comparison:
-    return Comparison(statement=f"a {relation} b", a="a", b=b, relation=relation, margin=margin, quantity=ERROR)
+    return Comparison(
+        statement=Text.same(f"a {relation} b"), a="a", b=b, relation=relation, margin=margin, quantity=ERROR
+    )
 
 
 def judged_of(asked: Comparison, a: Measured, b: Measured | None = None) -> Judged:
@@ -46,10 +48,10 @@ def judged(verdict: Verdict) -> Judged:
 
 
 def finding(*verdicts: Verdict, **changes: Any) -> Finding:
-    arm = Arm(name="a", published="1 %", measured={ERROR: Measured((0.1, 0.2))}, runs=("a-0", "a-1"))
+    arm = Arm(name="a", published=Text.same("1 %"), measured={ERROR: Measured((0.1, 0.2))}, runs=("a-0", "a-1"))
     values: dict[str, Any] = {
         "name": "degradation", "claim": Text("c", "주장"), "source": "s", "group": "He et al. 2015",
-        "summary": "In two sentences.", "caption": "How to read it.",
+        "summary": Text("In two sentences.", "두 문장으로."), "caption": Text.same("How to read it."),
         "budget": "quick", "conditions": "digits; 2 seeds",
         "basis": "measured", "quantities": (Quantity(ERROR),), "arms": (arm,),
         "judged": tuple(map(judged, verdicts)), "seeds": (0, 1), "runs": {"a-0": {"train": 0.1, "seconds": 1.0}},
@@ -256,8 +258,12 @@ def test_a_failed_run_leaves_a_finding_undecided() -> None:
 def test_to_json_is_plain_and_complete() -> None:
     single = judged_of(comparison(), Measured((0.9,)), Measured((0.1,)))
     arms = (
-        Arm(name="a", published="1 %", measured={"error": Measured((0.1, 0.3))}, runs=("a-0", "a-1")),
-        Arm(name="b", published="2 %", measured={"error": Measured((0.4,)), "size": exactly(7), "none": Measured(())}),
+        Arm(name="a", published=Text.same("1 %"), measured={"error": Measured((0.1, 0.3))}, runs=("a-0", "a-1")),
+        Arm(
+            name="b",
+            published=Text("2 % (test)", "2 % (시험)"),
+            measured={"error": Measured((0.4,)), "size": exactly(7), "none": Measured(())},
+        ),
     )
     text = json.dumps(finding(arms=arms, judged=(single,), failures=("why",)).to_json(), allow_nan=False)
     assert "/somewhere/private" not in text
@@ -278,6 +284,8 @@ def test_to_json_is_plain_and_complete() -> None:
     assert record["judged"][0]["difference"] == pytest.approx(0.8)
     assert record["judged"][0]["comparison"]["margin"] == 0.01
     assert record["judged"][0]["verdict"] == "not decided at this budget"
+    assert record["summary"] == {"en": "In two sentences.", "ko": "두 문장으로."}
+    assert record["caption"] == "How to read it.", "one text where both languages have the same"
     assert record["failures"] == ["why"]
     assert record["seeds"] == [0, 1]
     assert json.loads(json.dumps(finding(HOLDS).to_json()))["verdict"] == "holds"
@@ -286,8 +294,10 @@ def test_to_json_is_plain_and_complete() -> None:
 def test_a_finding_can_be_read_back() -> None:
     infinite = judged_of(comparison(b=0.5), Measured((math.inf, 1.0)))
     arms = (
-        Arm(name="a", published="", measured={ERROR: Measured((math.inf, 1.0)), "size": exactly(7)}, runs=("a-0",)),
-        Arm(name="b", published="2 %", measured={}),
+        Arm(
+            name="a", published=NOTHING, measured={ERROR: Measured((math.inf, 1.0)), "size": exactly(7)}, runs=("a-0",)
+        ),
+        Arm(name="b", published=Text("2 % (test)", "2 % (시험)"), measured={}),
     )
     one = finding(HOLDS, arms=arms, judged=(infinite, judged(HOLDS)), failures=("a-1: why",), excused=True)
     text = json.dumps(one.to_json(), allow_nan=False)
@@ -295,7 +305,7 @@ def test_a_finding_can_be_read_back() -> None:
     assert again.directory == Path("elsewhere")
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert again.arms == one.arms
-    assert again.claim == one.claim
+    assert (again.claim, again.summary, again.caption) == (one.claim, one.summary, one.caption)
     assert again.quantities == one.quantities
     assert again.judged[1] == one.judged[1]
     assert again.judged[0].difference == math.inf

@@ -21,6 +21,7 @@ from residuum.report.figures import (
     confusion,
     error_curves,
     lines,
+    spread_out,
 )
 from residuum.report.labels import Disc, Rectangle, label_places
 
@@ -90,6 +91,29 @@ def test_any_name_can_be_drawn(name: str) -> None:
     check(error_curves({name: [ArmCurves(name, curve(1), None)]}, test_name=name))
     check(lines({name: curve(1)}, y_label=name))
     check(confusion(np.eye(2, dtype=np.int64), (name, "other")))
+
+
+def test_six_nets_in_a_panel_are_all_named() -> None:
+    names = [f"resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202, 164)]
+    drawing = error_curves({"residual": [ArmCurves(name, curve(1), curve(1)) for name in names]})
+    assert set(names) <= set(texts(drawing))
+    check(drawing)
+
+
+@pytest.mark.parametrize(
+    ("heights", "expected"),
+    [
+        ([10.0, 50.0], [10.0, 50.0]),
+        ([10.0, 12.0], [10.0, 15.0]),
+        ([12.0, 10.0], [15.0, 10.0]),
+        ([7.0, 7.0, 7.0], [7.0, 12.0, 17.0]),
+        ([99.0, 100.0], [95.0, 100.0]),
+        ([140.0, 3.0], [100.0, 3.0]),
+        ([], []),
+    ],
+)
+def test_names_at_the_ends_of_lines_do_not_meet(heights: list[float], expected: list[float]) -> None:
+    assert spread_out(heights, apart=5, top=100) == pytest.approx(expected)
 
 
 def test_lines() -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from residuum.records.finding import Arm, Basis, Comparison, Finding, Measured, Quantity, Verdict, judge
-from residuum.records.text import Language, Text
+from residuum.records.text import NOTHING, Language, Text
 from residuum.report import ledger as module
 from residuum.report.ledger import (
     GROUPS,
@@ -71,16 +71,18 @@ def finding(name: str = "degradation", error: float = 0.3, **changes: Any) -> Fi
     """A claim that plain56 is worse than plain20, which is at 0.1."""
     arms = tuple(
         Arm(name=net, published=published, measured={ERROR.name: Measured((value, value + 0.01, value))})
-        for net, published, value in (("plain56", "figure only", error), ("plain20", "", 0.1))
+        for net, published, value in (("plain56", Text("figure only", "그림만 있음"), error), ("plain20", NOTHING, 0.1))
     )
     comparison = Comparison(
-        statement="plain56 trains worse", a="plain56", b="plain20", relation="above", margin=0.01,
-        quantity=ERROR.name, published="figure only: worse",
+        statement=Text("plain56 trains worse", "plain56이 더 나쁘다"), a="plain56", b="plain20",
+        relation="above", margin=0.01, quantity=ERROR.name,
+        published=Text("figure only: worse", "그림만 있음: 더 나쁨"),
     )  # fmt: skip
     values: dict[str, Any] = {
         "name": name, "claim": Text(f"{name} is so", f"{name}은 그렇다"), "source": "He et al. 2015, Figure 1",
         "group": "He et al. 2015", "budget": "quick", "conditions": "digits, 1,297 training images; 3 seeds",
-        "summary": "It came out so.", "caption": "How to read it.", "basis": "measured", "quantities": (ERROR,),
+        "summary": Text("It came out so.", "이렇게 나왔다."), "caption": Text("How to read it.", "보는 법."),
+        "basis": "measured", "quantities": (ERROR,),
         "arms": arms, "judged": (judge(comparison, {arm.name: arm.measured for arm in arms}),), "seeds": (0, 1, 2),
         "runs": {"plain20-seed0": {"train": 0.1}, "plain56-seed0": {"train": 0.3}}, "seconds": 100.0,
         "measuring_seconds": 2.0, "recipe": {}, "environment": {"cpu": "AMD EPYC", "threads": 2},
@@ -123,8 +125,10 @@ def test_both_forms_tell_everything_of_every_claim(language: Language) -> None:
     for entry in ENTRIES:
         for found in entry.findings:
             for expected in (
-                found.claim.in_language(language), found.source, found.summary, found.command, "plain56 trains worse",
-                "figure only: worse", VERDICTS[found.verdict].in_language(language),
+                found.claim.in_language(language), found.source, found.command,
+                found.summary.in_language(language), found.judged[0].comparison.statement.in_language(language),
+                found.judged[0].comparison.published.in_language(language),
+                VERDICTS[found.verdict].in_language(language),
                 "1.7 min", "AMD EPYC",
                 "plain56 30.33 ± 0.58 %, plain20 10.33 ± 0.58 %" if found.verdict is Verdict.HOLDS else "",
             ):  # fmt: skip
@@ -168,8 +172,8 @@ def test_a_failed_training_is_told() -> None:
 
 def test_a_hostile_finding_is_text_in_both_forms() -> None:
     one = finding(
-        claim=Text(HOSTILE, HOSTILE), source=HOSTILE, summary=HOSTILE, caption=HOSTILE, conditions=HOSTILE,
-        failures=(HOSTILE,), environment={"cpu": HOSTILE, "threads": 2},
+        claim=Text(HOSTILE, HOSTILE), source=HOSTILE, summary=Text.same(HOSTILE), caption=Text.same(HOSTILE),
+        conditions=HOSTILE, failures=(HOSTILE,), environment={"cpu": HOSTILE, "threads": 2},
     )  # fmt: skip
     entry = Entry((one,), small_figure(figure()), "claims/x.png")
     page = Page(ledger_page([entry], "en"))

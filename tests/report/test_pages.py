@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from residuum.records.finding import Arm, Comparison, Finding, Measured, Quantity, Verdict, exactly, judge
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
 from residuum.report.finding_page import arms_table, finding_page, judged_table, runs_table, to_be
 from residuum.report.page import Section, Table, render
@@ -97,11 +97,17 @@ def test_empty_parts_are_left_out() -> None:
 def finding(text: str, **changes: Any) -> Finding:
     a, b = Measured((0.30, 0.32, 0.31)), Measured((0.10, 0.12, 0.11))
     comparison = Comparison(
-        statement=text, a="a", b="b", relation="above", margin=0.005, quantity="training error", published=text
+        statement=Text.same(text),
+        a="a",
+        b="b",
+        relation="above",
+        margin=0.005,
+        quantity="training error",
+        published=Text.same(text),
     )
     arms = (
-        Arm(name=f"{text}a", published=text, measured={"training error": a}, runs=("a-0", "a-1", "a-2")),
-        Arm(name="b", published="8.75 %", measured={"training error": b}, runs=("b-0", "b-1", "b-2")),
+        Arm(name=f"{text}a", published=Text.same(text), measured={"training error": a}, runs=("a-0", "a-1", "a-2")),
+        Arm(name="b", published=Text.same("8.75 %"), measured={"training error": b}, runs=("b-0", "b-1", "b-2")),
     )
     measured = {"a": {"training error": a}, "b": {"training error": b}}
     runs = {
@@ -111,8 +117,8 @@ def finding(text: str, **changes: Any) -> Finding:
     }
     values: dict[str, Any] = {
         "name": "degradation", "claim": Text(text, text), "source": text, "group": "He et al. 2015",
-        "summary": "In two sentences.", "caption": f"the caption {text}", "budget": "quick", "conditions": text,
-        "basis": "measured", "quantities": (Quantity("training error"),), "arms": arms,
+        "summary": Text.same("In two sentences."), "caption": Text.same(f"the caption {text}"), "budget": "quick",
+        "conditions": text, "basis": "measured", "quantities": (Quantity("training error"),), "arms": arms,
         "judged": (judge(comparison, measured),), "seeds": (0, 1, 2), "runs": runs, "seconds": 90.0,
         "measuring_seconds": 2.5, "recipe": {"name": text},
         "environment": {"cpu": text, "cpus": 2, "threads": 2, "packages": {"torch": "2.13"}},
@@ -147,8 +153,10 @@ def test_a_hostile_finding_is_text() -> None:
 
 def test_a_finding_of_one_seed_and_one_without_comparisons() -> None:
     a, b = Measured((0.3,)), Measured((0.1,))
-    comparison = Comparison(statement="s", a="a", b="b", relation="above", margin=0.005, quantity="e", published="3 %")
-    arms = tuple(Arm(name=n, published="", measured={"e": m}, runs=(f"{n}-0",)) for n, m in (("a", a), ("b", b)))
+    comparison = Comparison(
+        statement=Text.same("s"), a="a", b="b", relation="above", margin=0.005, quantity="e", published=Text.same("3 %")
+    )
+    arms = tuple(Arm(name=n, published=NOTHING, measured={"e": m}, runs=(f"{n}-0",)) for n, m in (("a", a), ("b", b)))
     one = finding(
         "c",
         arms=arms,
@@ -171,11 +179,19 @@ def test_a_finding_of_one_seed_and_one_without_comparisons() -> None:
 def test_a_finding_that_was_counted_says_how_it_was_decided() -> None:
     sizes = Quantity("parameters", "")
     arms = (
-        Arm(name="resnet50", published="25.6 M", measured={"parameters": exactly(25_557_032), "error": Measured(())}),
-        Arm(name="vgg16", published="", measured={"parameters": exactly(138_357_544)}),
+        Arm(
+            name="resnet50",
+            published=Text.same("25.6 M"),
+            measured={"parameters": exactly(25_557_032), "error": Measured(())},
+        ),
+        Arm(name="vgg16", published=NOTHING, measured={"parameters": exactly(138_357_544)}),
     )
-    fewer = Comparison(statement="s", a="vgg16", b="resnet50", relation="above", margin=1e6, quantity="parameters")
-    same = Comparison(statement="s", a="resnet50", b=25e6, relation="near", margin=1e6, quantity="parameters")
+    fewer = Comparison(
+        statement=Text.same("s"), a="vgg16", b="resnet50", relation="above", margin=1e6, quantity="parameters"
+    )
+    same = Comparison(
+        statement=Text.same("s"), a="resnet50", b=25e6, relation="near", margin=1e6, quantity="parameters"
+    )
     measured = {arm.name: arm.measured for arm in arms}
     one = finding(
         "c", basis="counted", quantities=(sizes, Quantity("error")), arms=arms, runs={}, seeds=(),

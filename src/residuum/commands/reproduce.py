@@ -44,8 +44,8 @@ class Reproduce:
     """Where the files of a named data set lie; downloaded otherwise."""
     seeds: int = 3
     """Trainings of each net."""
-    depths: tuple[int, int] | None = None
-    """The shallow and the deep net, for claims that compare two; 20 56, or 18 34 for a folder."""
+    depths: tuple[int, ...] | None = None
+    """Layers of the nets, for claims that compare depths; 20 56, or 18 34 for a folder."""
     out: Path | None = None
     """Where runs, Findings, their pages and the ledger go; finished runs found there are reused."""
     resume: bool = False
@@ -205,7 +205,7 @@ def print_finding(finding: Finding) -> None:
         print()
         print_table(judged_table(finding), foldable=0)
         print()
-    print(finding.summary)
+    print(finding.summary.en)
     for failure in finding.failures:
         print(f"failed: {failure}")
     print(f"\nverdict: {finding.verdict}")

@@ -9,7 +9,7 @@ from typing import Literal
 from residuum.costing.cost import Cost, Layer
 from residuum.costing.operators import ADDITION, CONVOLUTION, LINEAR, POOLING
 
-Shortcut = Literal["identity", "padded", "projection", ""]
+Shortcut = Literal["identity", "altered", "padded", "projection", ""]
 SHOWN_DETAILS = (CONVOLUTION, LINEAR, POOLING)
 
 
@@ -23,7 +23,8 @@ class Unit:
         group: that of its layers with the most multiply-adds.
         details: kernel, stride and channels of its main path, layer by layer.
         branches: details of each path that its `cat` joins, where it has one.
-        shortcut: how its input reaches the addition at its end: as it is, padded, by a convolution, or not at all.
+        shortcut: how its input reaches the addition at its end: as it is, altered but of its own shape (scaled, dropped
+            in part), cut and padded to another shape, by a convolution, or not at all.
         output_shape: of its last layer, images first.
         receptive_field, stride: of its last layer.
         repeats: how many units of this kind follow each other; the totals are of all of them.
@@ -175,7 +176,12 @@ def _shortcut(layers: Sequence[Layer], paths: Sequence[tuple[int, ...]]) -> Shor
     if weighted[0] >= weighted[1]:
         return ""
     own = [at for at in short if at not in long]
-    return "projection" if any(layers[at].macs for at in own) else "padded" if own else "identity"
+    if not own:
+        return "identity"
+    if any(layers[at].macs for at in own):
+        return "projection"
+    before = [layers[source].output_shape for source in layers[own[0]].sources]
+    return "altered" if layers[own[-1]].output_shape in before else "padded"
 
 
 def _details(layers: Sequence[Layer], places: Sequence[int]) -> list[str]:

@@ -18,6 +18,7 @@ from residuum.experiments.plan import Executed
 from residuum.experiments.setting import Setting, run_name
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Measured, Quantity
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import ArmCurves, Drawing
 from residuum.report.measured_figures import Bar, bars
 from residuum.report.seeds_page import over_seeds
@@ -33,7 +34,9 @@ def unheard(done: int, total: int) -> None:
     """Progress that nobody follows."""
 
 
-TRAINING_ERROR, VAL_ERROR, TEST_ERROR = (Quantity(f"{name} error") for name in ("training", "val", "test"))
+TRAINING_ERROR = Quantity("training error", korean="학습 오차")
+VAL_ERROR = Quantity("val error", korean="검증 오차")
+TEST_ERROR = Quantity("test error", korean="시험 오차")
 SPLITS = {TRAINING_ERROR.name: "train", VAL_ERROR.name: "val", TEST_ERROR.name: "test"}
 
 
@@ -92,7 +95,7 @@ class Evidence:
     def arm(
         self,
         net: str,
-        published: str = "",
+        published: Text = NOTHING,
         *,
         name: str | None = None,
         own: Mapping[str, Measured] | None = None,

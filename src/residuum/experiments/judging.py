@@ -26,6 +26,7 @@ from residuum.files.atomic import write_file
 from residuum.records.environment import environment
 from residuum.records.finding import Finding, judge
 from residuum.records.findings_file import FIGURE
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.report.finding_page import finding_page
 from residuum.run import dumps
@@ -33,6 +34,10 @@ from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 
 UNTRAINED = "nothing trained beforehand"
+UNFINISHED = Text(
+    "Not every training reached its end, so there is nothing to compare.",
+    "끝까지 마치지 못한 학습이 있어 비교할 수 없습니다.",
+)
 FINDING = "finding.json"
 PAGE = "report.html"
 
@@ -77,8 +82,8 @@ class Judging:
         common = self._common(claim, plan, own)
         if own.failures and not claim.excuses_failures:
             finding = Finding(
-                summary="Not every training reached its end, so there is nothing to compare.",
-                caption="",
+                summary=UNFINISHED,
+                caption=NOTHING,
                 basis="measured",
                 quantities=(),
                 arms=(),
@@ -95,6 +100,8 @@ class Judging:
             evidence = Evidence(setting=self.setting, done=own, progress=self.progress, device=device)
             found = claim.measure(evidence)
         arms = {arm.name: arm.measured for arm in found.arms}
+        if found.conditions:
+            common |= {"conditions": found.conditions, "seeds": self.setting.seeds}
         finding = Finding(
             summary=found.summary,
             caption=found.caption,

@@ -32,7 +32,7 @@ class Order:
         data: a named set or an image folder; by default `digits` for `quick`, `cifar10` for the others.
         data_dir: where the files of a named set lie.
         seeds: trainings of each net; they are 0, 1, 2, ...
-        depths: the shallow and the deep net, for claims that compare two.
+        depths: layers of the nets, rising, for claims that compare depths.
         out: where everything goes; by default a directory in `runs` that names data and budget.
         keep: take over what an earlier call has judged under the same conditions, in place of measuring again.
         execution: device and threads.
@@ -46,7 +46,7 @@ class Order:
     data: str | Path | None = None
     data_dir: str | Path | None = None
     seeds: int = DEFAULT_SEEDS
-    depths: tuple[int, int] | None = None
+    depths: tuple[int, ...] | None = None
     out: str | Path | None = None
     keep: bool = False
     execution: Execution = field(default_factory=Execution)

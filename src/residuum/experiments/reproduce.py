@@ -81,7 +81,7 @@ def reproduce(
     data: str | Path | None = None,
     *,
     seeds: int = DEFAULT_SEEDS,
-    depths: tuple[int, int] | None = None,
+    depths: tuple[int, ...] | None = None,
     budget: str = "quick",
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -94,7 +94,7 @@ def reproduce(
         claim: its name, such as `degradation`; `residuum reproduce --list` shows all.
         data: `digits`, `cifar10`, another named set, or an image folder; by default what the budget is meant for.
         seeds: trainings of each net.
-        depths: the shallow and the deep net, for claims that compare two; those of the paper by default.
+        depths: layers of the nets, rising, for claims that compare depths; the claim's own by default.
         budget: `quick`, `short` or `paper`, as far as the data has them.
         out: where runs, Finding and ledger go; finished runs found there are reused.
         data_dir: where the files of a named set lie.

@@ -90,7 +90,7 @@ class Setting:
     dataset: Dataset
     seeds: tuple[int, ...]
     data_dir: str | None = None
-    depths: tuple[int, int] | None = None
+    depths: tuple[int, ...] | None = None
 
     @property
     def kind(self) -> Kind:

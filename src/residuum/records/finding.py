@@ -21,15 +21,27 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from residuum.errors import DamagedError
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Language, Text
 
 CONFIDENCE = 0.95
+KOREAN_UNITS = {
+    "points": "%p",
+    "times": "배",
+    "times as fast": "배 빠름",
+    "powers of ten": "자리(10의 거듭제곱)",
+    "million": "백만",
+    "billion": "십억",
+    "billion multiply-adds a second": "십억 곱셈-덧셈/초",
+    "pixels": "픽셀",
+}
+TEXTS = ("claim", "summary", "caption")  # of a Finding, and of a comparison:
+TEXTS_COMPARED = ("statement", "published")
 DIGITS = 4  # significant ones of a measured number
 MOST_DECIMALS = 6  # beyond which a number is written with its power of ten
 LARGEST_WHOLE = 1e15  # beyond which a whole number is written with its power of ten
@@ -90,10 +102,23 @@ class Quantity:
     Attributes:
         name: in the arms' `measured`.
         unit: `%` for shares, which are shown times 100; or any other, empty for a plain number.
+        korean: its name in Korean; as in English where it is empty.
     """
 
     name: str
     unit: str = PERCENT
+    korean: str = ""
+
+    @property
+    def label(self) -> Text:
+        """What it is called."""
+        return Text(self.name, self.korean or self.name)
+
+    def in_language(self, language: Language) -> Quantity:
+        """The same with its name and its unit as they are shown in that language."""
+        if language == "en":
+            return self
+        return replace(self, name=self.label.ko, unit=KOREAN_UNITS.get(self.unit, self.unit))
 
     def shown(self, measured: Measured) -> str:
         """`12.34 ± 0.56 %`; without the spread where there is none."""
@@ -147,13 +172,13 @@ class Comparison:
         published: what the source has to say on it, as printed; empty where it says nothing in numbers.
     """
 
-    statement: str
+    statement: Text
     a: str
     b: str | float
     relation: Relation
     margin: float
     quantity: str
-    published: str = ""
+    published: Text = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +247,7 @@ class Arm:
     """
 
     name: str
-    published: str
+    published: Text
     measured: Mapping[str, Measured]
     runs: tuple[str, ...] = ()
 
@@ -259,8 +284,8 @@ class Finding:
     group: str
     budget: str
     conditions: str
-    summary: str
-    caption: str
+    summary: Text
+    caption: Text
     basis: Basis
     quantities: tuple[Quantity, ...]
     arms: tuple[Arm, ...]
@@ -288,9 +313,12 @@ class Finding:
         """Plain JSON values, with mean and std beside every list of values; numbers that are not finite as text."""
         record = asdict(self)
         del record["directory"]  # a path of this machine
+        record |= {name: getattr(self, name).to_json() for name in TEXTS}
         for arm, plain in zip(self.arms, record["arms"], strict=True):
+            plain["published"] = arm.published.to_json()
             plain["measured"] = {name: _plain(one) for name, one in arm.measured.items()}
-        for plain in record["judged"]:
+        for judged, plain in zip(self.judged, record["judged"], strict=True):
+            plain["comparison"] |= {name: getattr(judged.comparison, name).to_json() for name in TEXTS_COMPARED}
             plain["difference"] = _finite(plain["difference"])
             plain["half_width"] = None if math.isnan(plain["half_width"]) else _finite(plain["half_width"])
         return {"verdict": str(self.verdict), **record}
@@ -304,7 +332,7 @@ class Finding:
         """
         try:
             own = {
-                "claim": Text(**record["claim"]),
+                **{name: Text.from_json(record[name]) for name in TEXTS},
                 "quantities": tuple(Quantity(**each) for each in record["quantities"]),
                 "arms": tuple(map(_arm, record["arms"])),
                 "judged": tuple(map(_judged, record["judged"])),
@@ -344,13 +372,15 @@ def _arm(plain: Mapping[str, Any]) -> Arm:
         name: Measured(tuple(map(_number, one["values"])), exact=one["exact"])
         for name, one in plain["measured"].items()
     }
-    return Arm(name=plain["name"], published=plain["published"], measured=measured, runs=tuple(plain["runs"]))
+    published = Text.from_json(plain["published"])
+    return Arm(name=plain["name"], published=published, measured=measured, runs=tuple(plain["runs"]))
 
 
 def _judged(plain: Mapping[str, Any]) -> Judged:
     half = plain["half_width"]
+    texts = {name: Text.from_json(plain["comparison"][name]) for name in TEXTS_COMPARED}
     return Judged(
-        comparison=Comparison(**plain["comparison"]),
+        comparison=Comparison(**plain["comparison"] | texts),
         difference=_number(plain["difference"]),
         half_width=math.nan if half is None else _number(half),
         verdict=Verdict(plain["verdict"]),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from itertools import cycle
 from textwrap import wrap
 from typing import Any, ParamSpec
 
@@ -35,6 +37,7 @@ MAX_SHOWN_ERROR = 100.0
 LARGEST_DISC = 850.0  # square points
 LEADER = 7.0  # points from disc to label from which a line joins them
 LABEL_SIZE = 9.0
+END_GAP = 0.055  # between names at the ends of lines, of the height of the axis
 LABELLED = "labelled"  # mark of the lines that a legend names
 P = ParamSpec("P")
 
@@ -93,7 +96,8 @@ def styled(draw: Callable[P, Drawing]) -> Callable[P, Drawing]:
 def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = "test") -> Drawing:
     """Training (thin) and test (bold) error over iterations, as in He et al. 2015, Figure 6.
 
-    Lines are means over seeds, bands one standard deviation to either side. All panels share their axes.
+    Lines are means over seeds, bands one standard deviation to either side. All panels share their axes. Each arm's
+    name stands where its line ends, so that arms can be told apart without colours.
 
     Args:
         panels: arms by the title of their panel.
@@ -101,20 +105,19 @@ def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = 
     """
     figure, axes = _figure(len(panels))
     for axis, (title, arms) in zip(axes, panels.items(), strict=True):
-        for colour, arm in zip(COLOURS, arms, strict=False):
+        for colour, arm in zip(cycle(COLOURS), arms, strict=False):
             _line(axis, arm.train, colour, width=1.2, style="--")
             if arm.test is not None:
                 _line(axis, arm.test, colour, width=2.6, style="-")
-            axis.plot([], [], color=colour, linewidth=5, gid=LABELLED)
         axis.plot([], [], color="#555555", linewidth=1.2, linestyle="--", gid=LABELLED)
         axis.plot([], [], color="#555555", linewidth=2.6, gid=LABELLED)
         axis.set_title(title, fontsize=12, fontweight="bold", pad=32)
         axis.set_xlabel("iteration")
         axis.set_ylim(0, _top(panels))
+        _name_ends(axis, arms)
         axis.grid(axis="y", color="#dddddd", linewidth=0.7)
-        labels = [*(arm.name for arm in arms), "training", test_name]
-        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": len(labels)}
-        _legend(axis, labels, fontsize=9, handlelength=1.6, columnspacing=1.2, **place)
+        place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+        _legend(axis, ["training", test_name], fontsize=9, handlelength=1.6, columnspacing=1.2, **place)
     axes[0].set_ylabel("error (%)")
     return drawn(figure)
 
@@ -258,6 +261,32 @@ def _line(axis: Axes, curve: Curve, colour: str, *, width: float, style: str, gi
     if len(curve.values) > 1:
         std = curve.values.std(axis=0, ddof=1)
         axis.fill_between(curve.steps, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
+
+
+def _name_ends(axis: Axes, arms: Sequence[ArmCurves]) -> None:
+    """The name of each arm right of the axis, at the height of its end or as near as the others leave room."""
+    top = axis.get_ylim()[1]
+    last = [float((arm.test or arm.train).values[:, -1].mean()) for arm in arms]
+    heights = spread_out([end if math.isfinite(end) else top for end in last], apart=END_GAP * top, top=top)
+    beside = axis.get_yaxis_transform()
+    for colour, arm, height in zip(cycle(COLOURS), arms, heights, strict=False):
+        axis.plot([1.005, 1.03], [height] * 2, color=colour, linewidth=2.6, transform=beside, clip_on=False, gid="end")
+        axis.text(1.04, height, arm.name, transform=beside, fontsize=LABEL_SIZE, verticalalignment="center")
+
+
+def spread_out(heights: Sequence[float], *, apart: float, top: float) -> list[float]:
+    """Heights from 0 to `top`, moved as little as it takes for each to lie `apart` from the next, in their order."""
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    placed = [0.0] * len(heights)
+    lowest = 0.0
+    for index in order:
+        placed[index] = max(min(heights[index], top), lowest)
+        lowest = placed[index] + apart
+    highest = top
+    for index in reversed(order):
+        placed[index] = max(0.0, min(placed[index], highest))
+        highest = placed[index] - apart
+    return placed
 
 
 def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:

@@ -23,6 +23,7 @@ RULE = (
     "The claim holds if every comparison holds, does not hold if one does not, and is otherwise not decided at this "
     "budget. The rule was fixed before the run."
 )
+PUBLISHED = Text("published", "발표된 값")
 RELATIONS: dict[Relation, Text] = {
     "above": Text("above, by more than {}", "{} 넘게 큼"),
     "not above": Text("not above, within {}", "{} 넘게 크지 않음"),
@@ -30,19 +31,23 @@ RELATIONS: dict[Relation, Text] = {
 }
 
 
-def arms_table(finding: Finding) -> Table:
+def arms_table(finding: Finding, language: Language = "en") -> Table:
     """One row for each arm: published beside measured, mean ± std over the seeds."""
     names = [each.name for each in finding.quantities]
-    titles = ("", "published") if any(arm.published for arm in finding.arms) else ("",)
+    labels = [each.in_language(language).name for each in finding.quantities]
+    titles = ("", PUBLISHED.in_language(language)) if any(arm.published for arm in finding.arms) else ("",)
     rows = [
-        [*(arm.name, arm.published)[: len(titles)], *(_cell(finding, arm.measured, name) for name in names)]
+        [
+            *(arm.name, arm.published.in_language(language))[: len(titles)],
+            *(_cell(finding, arm.measured, name, language) for name in names),
+        ]
         for arm in finding.arms
     ]
-    return Table((*titles, *names), rows, numeric=tuple(range(len(titles), len(titles) + len(names))))
+    return Table((*titles, *labels), rows, numeric=tuple(range(len(titles), len(titles) + len(names))))
 
 
-def _cell(finding: Finding, measured: Mapping[str, Measured], name: str) -> str:
-    return finding.quantity(name).shown(measured[name]) if name in measured else ""
+def _cell(finding: Finding, measured: Mapping[str, Measured], name: str, language: Language) -> str:
+    return finding.quantity(name).in_language(language).shown(measured[name]) if name in measured else ""
 
 
 def runs_table(finding: Finding) -> Table:
@@ -65,9 +70,9 @@ def judged_table(finding: Finding) -> Table:
         quantity = finding.quantity(comparison.quantity)
         rows.append(
             [
-                comparison.statement,
+                comparison.statement.en,
                 comparison.quantity,
-                comparison.published,
+                comparison.published.en,
                 quantity.difference(each.difference, each.half_width),
                 to_be(finding, each),
                 str(each.verdict),
@@ -80,19 +85,19 @@ def judged_table(finding: Finding) -> Table:
 def to_be(finding: Finding, judged: Judged, language: Language = "en") -> str:
     """What a comparison asks of its difference: `above, by more than 1.00 points`."""
     comparison = judged.comparison
-    margin = finding.quantity(comparison.quantity).margin(comparison.margin)
+    margin = finding.quantity(comparison.quantity).in_language(language).margin(comparison.margin)
     return RELATIONS[comparison.relation].in_language(language).format(margin)
 
 
 def finding_page(finding: Finding, drawing: Drawing | None) -> str:
     """The self-contained page of a Finding; it has no drawing where a training failed."""
-    sections = [Section(title="In short", text=finding.summary)]
+    sections = [Section(title="In short", text=finding.summary.en)]
     if finding.failures:
         failures = Table(("run",), [[failure] for failure in finding.failures])
         answer = "That a training fails is part of the answer." if finding.excused else ""
         sections.append(Section(title="Trainings that failed", text=answer, table=failures))
     if drawing is not None:
-        sections.append(Section(title="What was measured", drawing=drawing, caption=finding.caption))
+        sections.append(Section(title="What was measured", drawing=drawing, caption=finding.caption.en))
     if finding.arms:
         rule = f"{RULES[finding.basis]} {RULE}"
         sections += [

@@ -2,7 +2,6 @@
 
 It is made from Findings alone, in English and in Korean, so that what was recorded can be put together without anything
 being measured again. A claim that was judged by several budgets is told by the dearest; the others stand below it.
-What a claim itself says of its comparisons and of what came out is in English in both.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from residuum.files.atomic import write_file
 from residuum.records.finding import Finding, Judged, Verdict
 from residuum.records.text import LANGUAGES, Language, Text
-from residuum.report.finding_page import BADGES, arms_table, listed, processor, to_be
+from residuum.report.finding_page import BADGES, PUBLISHED, arms_table, listed, processor, to_be
 from residuum.report.numbers import duration
 from residuum.report.page import Table, Tile, rendered
 from residuum.report.table import as_markdown, in_markdown
@@ -53,7 +52,7 @@ WORDS = {
     ),
     "claim": Text("claim", "주장"),
     "comparison": Text("comparison", "비교"),
-    "published": Text("published", "발표된 값"),
+    "published": PUBLISHED,
     "ours": Text("measured here", "여기서 잰 값"),
     "difference": Text("difference", "차이"),
     "to be": Text("to be", "기준"),
@@ -77,7 +76,7 @@ WORDS = {
     "published only": Text("decided by published figures alone", "발표된 값만으로 판정함"),
 }
 FIGURE_PIXELS = 900  # width of a figure in the page
-FIGURE_COLOURS = 64
+FIGURE_COLOURS = 256  # of 64, thin lines took the colour of their neighbours
 SHOWN_COMPARISONS = 6
 
 
@@ -123,7 +122,7 @@ def write_ledger(directory: Path, entries: Sequence[Entry], *, name: str) -> Non
 
 
 def small_figure(png: bytes) -> bytes:
-    """A figure small enough for a page that holds many: at most 900 pixels wide, 64 colours."""
+    """A figure small enough for a page that holds many: at most 900 pixels wide, 256 colours."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:
@@ -176,11 +175,11 @@ def _markdown_of(entry: Entry, language: Language) -> list[str]:
         "",
         f"**{in_markdown(first.claim.in_language(language))}** ({in_markdown(first.source)})",
         "",
-        in_markdown(first.summary),
+        in_markdown(first.summary.in_language(language)),
     ]
     for finding in entry.findings:
         if finding is not first:
-            lines += ["", f"**{_verdict(finding, language)}**: {in_markdown(finding.summary)}"]
+            lines += ["", f"**{_verdict(finding, language)}**: {in_markdown(finding.summary.in_language(language))}"]
         shown, folded = comparisons(finding, language)
         lines += ["", as_markdown(shown)] if shown else []
         if folded:
@@ -191,7 +190,13 @@ def _markdown_of(entry: Entry, language: Language) -> list[str]:
         lines += ["", f"`{finding.command}`", "", in_markdown(cost(finding, language))]
     if entry.picture:
         lines += ["", f"<details><summary>{_word('figure', language)}</summary>", ""]
-        lines += [f"![{first.name}]({entry.picture})", "", in_markdown(first.caption), "", "</details>"]
+        lines += [
+            f"![{first.name}]({entry.picture})",
+            "",
+            in_markdown(first.caption.in_language(language)),
+            "",
+            "</details>",
+        ]
     return lines
 
 
@@ -222,15 +227,15 @@ def _shown(entry: Entry, language: Language) -> dict[str, object]:
         "claim": first.claim.in_language(language),
         "source": first.source,
         "figure": figure,
-        "caption": first.caption,
+        "caption": first.caption.in_language(language),
         "page": entry.page,
         "findings": [
             {
                 "verdict": _verdict(each, language),
                 "kind": BADGES[each.verdict],
-                "summary": each.summary,
+                "summary": each.summary.in_language(language),
                 "comparisons": comparisons(each, language),
-                "arms": arms_table(each) if each.arms else None,
+                "arms": arms_table(each, language) if each.arms else None,
                 "failures": each.failures,
                 "command": each.command,
                 "cost": cost(each, language),
@@ -260,10 +265,12 @@ def comparisons_table(finding: Finding, judged: Sequence[Judged], language: Lang
     """One row for each of some comparisons: what is published, what was measured, their difference, verdict."""
     rows = [
         [
-            each.comparison.statement,
-            each.comparison.published,
-            ours(finding, each),
-            finding.quantity(each.comparison.quantity).difference(each.difference, each.half_width),
+            each.comparison.statement.in_language(language),
+            each.comparison.published.in_language(language),
+            ours(finding, each, language),
+            finding.quantity(each.comparison.quantity)
+            .in_language(language)
+            .difference(each.difference, each.half_width),
             to_be(finding, each, language),
             VERDICTS[each.verdict].in_language(language),
         ]
@@ -284,13 +291,13 @@ def comparisons(finding: Finding, language: Language) -> tuple[Table | None, Tab
     return shown, folded
 
 
-def ours(finding: Finding, judged: Judged) -> str:
+def ours(finding: Finding, judged: Judged, language: Language) -> str:
     """What was measured for one comparison: the quantity of both arms, or of one beside a number."""
     comparison = judged.comparison
-    quantity = finding.quantity(comparison.quantity)
+    name, quantity = comparison.quantity, finding.quantity(comparison.quantity).in_language(language)
     measured = {arm.name: arm.measured for arm in finding.arms}
     arms = [each for each in (comparison.a, comparison.b) if isinstance(each, str)]
-    return f"{quantity.name}: " + ", ".join(f"{arm} {quantity.shown(measured[arm][quantity.name])}" for arm in arms)
+    return f"{quantity.name}: " + ", ".join(f"{arm} {quantity.shown(measured[arm][name])}" for arm in arms)
 
 
 def cost(finding: Finding, language: Language) -> str:
@@ -298,7 +305,8 @@ def cost(finding: Finding, language: Language) -> str:
     count, environment = len(finding.runs), finding.environment
     training, measuring = duration(finding.seconds), duration(finding.measuring_seconds)
     if language == "ko":
-        trained = f"{finding.conditions}; 학습 {count}회 {training}" if count else "미리 학습한 것 없음"
+        untrained = finding.conditions if finding.seeds else "미리 학습한 것 없음"
+        trained = f"{finding.conditions}; 학습 {count}회 {training}" if count else untrained
         where = f"{listed(environment.get('cpu'))}, 스레드 {listed(environment.get('threads'))}개"
         return f"{trained}, 측정 {measuring} ({where})"
     trained = f"{finding.conditions}; {count} trainings in {training}" if count else finding.conditions

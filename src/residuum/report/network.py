@@ -41,9 +41,14 @@ FEWEST_WIDTH = 58.0  # of a branch's column
 
 HEAD = "head"
 TRIVIAL = ("normalisation", "activation", "addition", "other")
-DASHES = {"identity": "none", "padded": "1.5 3.5", "projection": "6 3"}
-MARKS = {"padded": "pad", "projection": "1x1"}
-MEANINGS = {"identity": "identity shortcut", "padded": "padded shortcut", "projection": "projection shortcut"}
+DASHES = {"identity": "none", "altered": "6 3 1.5 3", "padded": "1.5 3.5", "projection": "6 3"}
+MARKS = {"altered": "alt", "padded": "pad", "projection": "1x1"}
+MEANINGS = {
+    "identity": "identity shortcut",
+    "altered": "shortcut altered on its way",
+    "padded": "padded shortcut",
+    "projection": "projection shortcut",
+}
 # From the largest map to the smallest; what has no map is grey.
 STAGE_COLOURS = ("#4a9fd8", "#2f78bd", "#3f5bb0", "#6a4ca3", "#94408d", "#b83a62", "#c9572f")
 HEAD_COLOUR, IDLE_COLOUR = "#5b6472", "#a0a7b2"

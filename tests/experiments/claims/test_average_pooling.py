@@ -49,8 +49,9 @@ def test_parameters_by_hand() -> None:
 
 def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.08, 0.07)))
-    assert "the average changes it by +1.00 points" in found.summary
-    assert "138,357,544 with its linear layers and 15,227,688" in found.summary
+    assert "the average changes it by +1.00 points" in found.summary.en
+    assert "138,357,544 with its linear layers and 15,227,688" in found.summary.en
+    assert all(number in found.summary.ko for number in ("+1.00 %p", "138,357,544개", "15,227,688개"))
 
 
 def test_plan() -> None:

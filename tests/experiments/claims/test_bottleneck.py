@@ -54,11 +54,11 @@ def test_summary_and_arms(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, dict(zip(SMALL, (BASIC, [0.08, 0.081, 0.079]), strict=True))))
     assert [arm.name for arm in found.arms] == [*COUNTED, "resnet20", "resnet20 of bottlenecks"]
     assert set(found.arms[0].measured) == {MACS.name}
-    assert "take 5.3 % more multiply-adds" in found.summary
-    assert "1.00 points lower. Published" in found.summary
+    assert "take 5.3 % more multiply-adds" in found.summary.en
+    assert "1.00 points lower. Published" in found.summary.en
     assert macs("resnet50_v1").mean == 3.857973248
     worse = CLAIM.measure(made_up(tmp_path / "worse", dict(zip(SMALL, (BASIC, [0.1, 0.1, 0.1]), strict=True))))
-    assert "1.00 points higher" in worse.summary
+    assert "1.00 points higher" in worse.summary.en
 
 
 def test_a_folder_trains_the_published_pair(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_shares_by_hand(tmp_path: Path) -> None:
     assert arms[PLAIN][SHARE.name].mean == pytest.approx(0.5, abs=1e-3)
     assert arms[RESIDUAL][SHARE.name].mean == pytest.approx(0.25, abs=1e-3)
     assert arms[RESIDUAL][MEAN_TRAINING_ERROR.name].mean == pytest.approx(0.225)  # (0.9 + 0.8 + ... + 0.1) / 20
-    assert "resnet20 25.00" in found.summary
+    assert "resnet20 25.00" in found.summary.en
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ def test_training_error_at_110_layers_decides(tmp_path: Path, deepest: list[floa
 
 
 def test_summary_says_which_way_it_went(tmp_path: Path) -> None:
-    assert "ends 1.80 points below the shallowest" in CLAIM.measure(made_up(tmp_path / "easy", EASY)).summary
+    assert "ends 1.80 points below the shallowest" in CLAIM.measure(made_up(tmp_path / "easy", EASY)).summary.en
     hard = EASY | {"resnet110": [0.12, 0.12, 0.12]}
-    assert "ends 10.00 points above the shallowest" in CLAIM.measure(made_up(tmp_path / "hard", hard)).summary
+    assert "ends 10.00 points above the shallowest" in CLAIM.measure(made_up(tmp_path / "hard", hard)).summary.en
     level = {net: [0.0, 0.0, 0.0] for net in EASY}
-    assert "ends level with the shallowest" in CLAIM.measure(made_up(tmp_path / "level", level)).summary
+    assert "ends level with the shallowest" in CLAIM.measure(made_up(tmp_path / "level", level)).summary.en
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_1202_layers(tmp_path: Path, errors: list[float], failing: list[str]) ->
     ended = EASY | BETWEEN | {"resnet110": [0.0049, 0.005, 0.0051], "resnet1202": errors}
     found = CLAIM.measure(made_up(tmp_path, ended, setting_of("colour", "paper")))
     arms = {arm.name: arm.measured for arm in found.arms}
-    judged = {each.statement: judge(each, arms).verdict for each in found.comparisons}
+    judged = {each.statement.en: judge(each, arms).verdict for each in found.comparisons}
     assert [statement for statement, came in judged.items() if came is Verdict.DOES_NOT_HOLD] == failing
     assert [*judged.values()].count(Verdict.HOLDS) == 3
     assert verdict(found) is Verdict.DOES_NOT_HOLD

@@ -31,7 +31,8 @@ def test_verdict(tmp_path: Path, without: float, with_it: float, spread: float, 
 
 def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.08, 0.07)))
-    assert "dropout changes it by -1.00 points" in found.summary
+    assert "dropout changes it by -1.00 points" in found.summary.en
+    assert "-1.00 %p" in found.summary.ko
 
 
 def test_plan() -> None:

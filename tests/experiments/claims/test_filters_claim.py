@@ -19,6 +19,7 @@ from residuum.experiments.claims.filters import (
     smoothness,
 )
 from residuum.records.finding import Arm, Measured, Verdict, exactly
+from residuum.records.text import NOTHING
 
 RAMP = np.tile(np.array([[-1.0], [0.0], [1.0]], dtype=np.float32), (1, 3))[None, None]
 CHECKERBOARD = ((-1.0) ** np.add.outer(np.arange(3), np.arange(3))).astype(np.float32)[None, None]
@@ -83,7 +84,7 @@ def arms(after: dict[str, tuple[float, float]], spread: float = 0.01) -> list[Ar
                 quantity.name: Measured(tuple(value + sign * spread for sign in (-1, 0, 1)))
                 for quantity, value in zip((SMOOTHNESS, EDGES), values, strict=True)
             }
-            found.append(Arm(name=name, published="", measured=measured))
+            found.append(Arm(name=name, published=NOTHING, measured=measured))
     return found
 
 
@@ -100,7 +101,7 @@ def arms(after: dict[str, tuple[float, float]], spread: float = 0.01) -> list[Ar
 def test_verdict(after: dict[str, tuple[float, float]], spread: float, expected: Verdict) -> None:
     found = conclude(arms(after, spread), (), {"a net": RAMP})
     assert verdict(found) is expected
-    assert "nothing is said of colours" in found.summary
+    assert "nothing is said of colours" in found.summary.en
 
 
 def test_plan() -> None:

@@ -64,5 +64,6 @@ def test_speed_is_compared_round_by_round_and_time_is_that_of_one_image() -> Non
     assert arms[GOOGLENET][TIME.name].values == pytest.approx((25.0, 27.5, 30.0))
     assert arms[ALEXNET][FEWER.name].mean == 1
     assert judge(found.comparisons[0], arms).verdict is Verdict.DOES_NOT_HOLD
-    assert "0.50 times the speed" in found.summary
+    assert "0.50 times the speed" in found.summary.en
+    assert "AlexNet의 0.50배" in found.summary.ko
     assert names(CLAIM.plan(setting())) == []

@@ -81,6 +81,6 @@ def test_every_kind_is_trained_once_on_all_seeds(monkeypatch: pytest.MonkeyPatch
     assert all(arm.measured[ERROR.name].values == (0.0, 0.1, 0.2) for arm in conclusion.arms)
     assert told == sorted(told)
     assert told[-1][0] <= told[-1][1] == 400 * 6 * sum(DEPTHS)
-    assert "After 400 steps" in conclusion.summary
+    assert "After 400 steps" in conclusion.summary.en
     assert names(CLAIM.plan(setting())) == []
     assert list(identity.STEPS) == list(BUDGET_NAMES)

@@ -47,7 +47,8 @@ def test_diverged_trainings_count_as_chance(tmp_path: Path, left: int) -> None:
         assert arms[BARE_HIGH].measured[quantity].values == pytest.approx(expected)
     assert len(arms[BARE_HIGH].runs) == left
     assert arms[NORMALISED_HIGH].measured["training error"].mean == pytest.approx(0.05)
-    assert f"{len(gone)} trainings diverged, counted as the error of chance, 90%" in found.summary
+    assert f"{len(gone)} trainings diverged, counted as the error of chance, 90%" in found.summary.en
+    assert f"학습 {len(gone)}번이 발산했으며" in found.summary.ko
     assert verdict(found) is Verdict.HOLDS
 
 
@@ -57,7 +58,7 @@ def test_diverged_trainings_count_as_chance(tmp_path: Path, left: int) -> None:
 )
 def test_summary_says_where_it_learns(tmp_path: Path, without: tuple[float, float], where: str) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.05, 0.05, *without)))
-    assert found.summary.endswith(f"it learns at {where}. No training diverged.")
+    assert found.summary.en.endswith(f"it learns at {where}. No training diverged.")
 
 
 def test_plan_changes_the_rate_alone() -> None:

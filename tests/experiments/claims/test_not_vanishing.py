@@ -86,10 +86,10 @@ def test_the_words_tell_growth_from_vanishing(monkeypatch: pytest.MonkeyPatch, t
     undrawn(monkeypatch, conclude)
     evidence = made_up(tmp_path, {SHALLOW: [0.01] * 3, DEEP: [0.3] * 3})
     arms = dict.fromkeys([*UNTRAINED.values(), *TRAINED], HEALTHY)
-    assert conclude(evidence, arms).summary.endswith("it does not vanish.")
+    assert conclude(evidence, arms).summary.en.endswith("it does not vanish.")
     grown = arms | {UNTRAINED[DEEP]: flows([50.0, 90.0, 70.0])}
-    assert "also unhealthy" in conclude(evidence, grown).summary
-    assert "do vanish" in conclude(evidence, arms | {DEEP: VANISHED}).summary
+    assert "also unhealthy" in conclude(evidence, grown).summary.en
+    assert "do vanish" in conclude(evidence, arms | {DEEP: VANISHED}).summary.en
 
 
 def test_it_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

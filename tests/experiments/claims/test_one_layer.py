@@ -35,7 +35,7 @@ def test_verdict(tmp_path: Path, means: tuple[float, float, float], expected: Ve
 
 def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.10, 0.11, 0.08)))
-    assert "by +1.00 points, and shortcuts over two layers by -2.00" in found.summary
+    assert "by +1.00 points, and shortcuts over two layers by -2.00" in found.summary.en
 
 
 def test_the_nets_have_the_same_convolutions() -> None:

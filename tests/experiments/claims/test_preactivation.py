@@ -54,11 +54,11 @@ def test_the_gain_is_of_each_seed_in_points() -> None:
 def test_arms_and_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(PUBLISHED, AT_20)))
     arms = {arm.name: arm for arm in found.arms}
-    assert arms["original, 56 layers"].published.startswith("6.61 / 5.93")
-    assert arms["original, 20 layers"].published == ""
+    assert arms["original, 56 layers"].published.en.startswith("6.61 / 5.93")
+    assert arms["original, 20 layers"].published.en == ""
     assert arms["gain by pre-activation, 56 layers"].measured[GAIN.name].mean == pytest.approx(0.24)
-    assert "full pre-activation 6.37 %, original 6.61 %" in found.summary
-    assert "+0.01 points at 20 layers and +0.24 points at 56 layers" in found.summary
+    assert "full pre-activation 6.37 %, original 6.61 %" in found.summary.en
+    assert "+0.01 points at 20 layers and +0.24 points at 56 layers" in found.summary.en
 
 
 def test_plan() -> None:

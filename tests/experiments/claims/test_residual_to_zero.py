@@ -76,7 +76,7 @@ def test_it_must_fall_in_both_and_be_lower_in_the_deeper(
     evidence = made_up(tmp_path, {f"{net},layer_statistics=True": [0.1] * 3 for net in NETS})
     conclusion = conclude(evidence, {SHALLOW: shallow, DEEP: deep})
     assert verdict(conclusion) is expected
-    assert said in conclusion.summary
+    assert said in conclusion.summary.en
     assert all(len(arm.runs) == 3 for arm in conclusion.arms)
 
 

@@ -98,8 +98,8 @@ def test_the_mean_over_the_layers_of_each_seed_is_compared(tmp_path: Path) -> No
     rows = deviating(AS_PUBLISHED) | {"plain20": [[1.0, 2.0, 6.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]}
     found = conclude(evidence, rows)
     assert found.arms[0].measured[RESPONSE.name].values == (3.0, 1.0, 2.0)
-    assert "resnet56, resnet20, plain56, plain20" in found.summary
-    assert "had 30 updates" in found.summary
+    assert "resnet56, resnet20, plain56, plain20" in found.summary.en
+    assert "had 30 updates" in found.summary.en
 
 
 def test_plan_and_comparisons_of_each_budget(tmp_path: Path) -> None:

@@ -43,9 +43,9 @@ def test_arms_comparisons_and_summary(tmp_path: Path) -> None:
     assert {each.a: each.quantity for each in found.comparisons}[DROPOUT] == "test error"
     assert {each.quantity for each in found.comparisons if each.a != DROPOUT} == {"training error"}
     assert found.arms[0].measured[MEAN_TRAINING_ERROR.name].mean == pytest.approx(0.05)  # as recorded, each epoch
-    assert "lower with none (4.00 %)" in found.summary
-    assert "higher with x and F times 0.5 (10.00 %)" in found.summary
-    assert "dropout of 0.5 (" not in found.summary
+    assert "lower with none (4.00 %)" in found.summary.en
+    assert "higher with x and F times 0.5 (10.00 %)" in found.summary.en
+    assert "dropout of 0.5 (" not in found.summary.en
 
 
 def test_plan() -> None:

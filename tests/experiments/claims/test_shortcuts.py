@@ -42,8 +42,8 @@ def test_the_papers_differences_within_a_usual_spread_decide_nothing(tmp_path: P
 
 def test_summary_and_arms(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.084, 0.087, 0.090)))
-    assert "A, B, C, where the paper has C, B, A" in found.summary
-    assert "0.60 points below" in found.summary
+    assert "A, B, C, where the paper has C, B, A" in found.summary.en
+    assert "0.60 points below" in found.summary.en
     counted = [arm.measured[PARAMETERS.name].mean for arm in found.arms]
     a, b, c = counted
     assert a == 269_722

@@ -48,9 +48,9 @@ def test_the_order_of_20_and_56_layers_decides(tmp_path: Path, deep: list[float]
 
 
 def test_summary_says_which_way_it_went(tmp_path: Path) -> None:
-    assert "it falls by 1.78 points" in CLAIM.measure(made_up(tmp_path / "falls", FALLING)).summary
+    assert "it falls by 1.78 points" in CLAIM.measure(made_up(tmp_path / "falls", FALLING)).summary.en
     rising = FALLING | {"resnet56": [0.0975, 0.0980, 0.0970]}
-    assert "it rises by 1.00 points" in CLAIM.measure(made_up(tmp_path / "rises", rising)).summary
+    assert "it rises by 1.00 points" in CLAIM.measure(made_up(tmp_path / "rises", rising)).summary.en
 
 
 def test_what_is_not_trained_has_parameters_all_the_same(tmp_path: Path) -> None:

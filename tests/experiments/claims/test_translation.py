@@ -29,6 +29,7 @@ from residuum.experiments.claims.translation import (
 )
 from residuum.nets.resnet import ResNet, Variant
 from residuum.records.finding import Arm, Measured, Verdict
+from residuum.records.text import NOTHING
 
 GREY = Preprocessing(channels=1, resize=8, crop=(8, 8), mean=(0.3,), std=(0.4,))
 
@@ -97,7 +98,7 @@ def shares(same: dict[str, list[float]]) -> list[Arm]:
         own = Measured(tuple(same.get(net, [0.9, 0.9, 0.9])))
         return {quantity.name: own for quantity in (*SAME.values(), *MOVED.values())}
 
-    return [Arm(name=net, published="", measured=measured(net)) for net in NETS]
+    return [Arm(name=net, published=NOTHING, measured=measured(net)) for net in NETS]
 
 
 INVARIANT, STEADY = [0.999, 0.998, 0.999], {"stride": 0.6, "max pooling": 0.4, "average pooling": 0.3}

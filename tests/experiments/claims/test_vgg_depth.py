@@ -44,9 +44,10 @@ def test_verdict(changes: dict[tuple[str, str, str], float], expected: Verdict) 
 
 def test_what_is_said_follows_from_the_figures() -> None:
     found = CLAIM.measure(Evidence(setting=setting(), done=Executed({}, ())))
-    assert "from 28.2 to 26.6 %. In 2 of 6 ways" in found.summary
-    assert found.summary.endswith("VGG is no better at 16 layers than at 19.")
+    assert "from 28.2 to 26.6 %. In 2 of 6 ways" in found.summary.en
+    assert "28.2 %에서 26.6 %로" in found.summary.ko
+    assert found.summary.en.endswith("VGG is no better at 16 layers than at 19.")
     other = conclude(with_errors({(THREE, VARIED, "E"): 25.1, (THREE, LARGER, "E"): 26.9}))
-    assert "In 4 of 6 ways" in other.summary
-    assert other.summary.endswith("VGG is best at 16 layers.")
+    assert "In 4 of 6 ways" in other.summary.en
+    assert other.summary.en.endswith("VGG is best at 16 layers.")
     assert (found.basis, names(CLAIM.plan(setting()))) == ("published", [])

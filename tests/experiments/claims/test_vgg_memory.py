@@ -52,5 +52,6 @@ def test_what_is_taught_of_the_sum_is_wrong_and_of_the_shares_right() -> None:
     verdicts = [judge(each, arms).verdict for each in found.comparisons]
     assert verdicts == [Verdict.DOES_NOT_HOLD, Verdict.DOES_NOT_HOLD, Verdict.HOLDS, Verdict.HOLDS]
     assert verdict(found) is Verdict.DOES_NOT_HOLD
-    assert "15,237,608 values, 61.0 MB" in found.summary
+    assert "15,237,608 values, 61.0 MB" in found.summary.en
+    assert "15,237,608개, fp32로 61.0 MB" in found.summary.ko
     assert (found.basis, names(CLAIM.plan(setting()))) == ("counted", [])

@@ -26,8 +26,9 @@ def test_the_numbers_by_hand_and_the_verdict() -> None:
     assert (forms["lenet5, first layer"][1], forms["alexnet_2012, first layer"][1]) == (122_304, 105_705_600)
     assert verdict(found) is Verdict.HOLDS
     assert "mathdefault" not in found.drawing.svg, "numbers on the logarithmic axis are set as numbers"
-    assert "34,944 parameters" in found.summary
-    assert "105,705,600, and 44.9 billion" in found.summary
+    assert "34,944 parameters" in found.summary.en
+    assert "105,705,600, and 44.9 billion" in found.summary.en
+    assert "105,705,600개, 완전 연결 층이라면 449억 개" in found.summary.ko
     assert (found.basis, names(CLAIM.plan(setting()))) == ("counted", [])
 
 

@@ -63,8 +63,10 @@ def test_arms_and_summary(tmp_path: Path) -> None:
     evidence = with_curves(tmp_path, {USUAL_RUNS: 0.4, ZERO_RUNS: 0.3}, {USUAL_RUNS: 0.05, ZERO_RUNS: 0.06})
     found = CLAIM.measure(evidence)
     assert {arm.name: arm.measured[EARLY_ERROR.name].mean for arm in found.arms}[ZERO] == pytest.approx(0.3)
-    assert "-10.00 points" in found.summary
-    assert "+1.00 points (below 0: better)" in found.summary
+    assert "-10.00 points" in found.summary.en
+    assert "-10.00 %p" in found.summary.ko
+    assert "+1.00 points (below 0: better)" in found.summary.en
+    assert "+1.00 %p" in found.summary.ko
 
 
 def test_plan_and_what_its_change_does() -> None:

@@ -89,6 +89,10 @@ def checked(conclusion: Conclusion) -> Conclusion:
     known = {quantity.name for quantity in conclusion.quantities}
     assert all(set(measured) & known for measured in arms.values())
     assert {comparison.quantity for comparison in conclusion.comparisons} <= known
-    assert "nan" not in conclusion.summary
+    said = [conclusion.summary, conclusion.caption, *(each.statement for each in conclusion.comparisons)]
+    for text in said:
+        assert any("가" <= letter <= "힣" for letter in text.ko), text
+        assert not any("가" <= letter <= "힣" for letter in text.en), text
+        assert "nan" not in text.en + text.ko
     assert conclusion.drawing.png.startswith(b"\x89PNG")
     return conclusion

@@ -34,7 +34,7 @@ from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_split
 from residuum.insight.jacobian import block_spectra
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -42,17 +42,39 @@ POST, PRE = "resnet20", "resnet20+preactivation=yes"
 NETS = (POST, PRE)
 AS_TAUGHT = "as taught"
 MARGIN = 0.05
+AT_LEAST_1 = Text("at least 1", "적어도 1")
 
-SMALLEST = Quantity("smallest singular value", "")
-LARGEST = Quantity("largest singular value", "")
-LEAST = Quantity("gradient kept, least", "")
-MEDIAN = Quantity("gradient kept, median", "")
+SMALLEST = Quantity("smallest singular value", "", korean="가장 작은 특잇값")
+LARGEST = Quantity("largest singular value", "", korean="가장 큰 특잇값")
+LEAST = Quantity("gradient kept, least", "", korean="남는 그래디언트의 비, 최솟값")
+MEDIAN = Quantity("gradient kept, median", "", korean="남는 그래디언트의 비, 중앙값")
+KEPT = {
+    SMALLEST: Text("any gradient keeps in a block", "블록에서 어떤 그래디언트도"),
+    LEAST: Text("the gradient of the loss keeps in any block", "어느 블록에서도 손실의 그래디언트는"),
+}
 FACTOR = Quantity("factor of a gradient", "")
-CAPTION = (
+NOT_BELOW = Text(
+    "On average over these nets nothing falls below 1.",
+    "이 신경망들에서 평균하면 어느 값도 1보다 작아지지 않습니다.",
+)
+NO_BOUND = Text(
+    "The 1 is a matrix to which another is added, and no lower bound.",
+    "여기서 1은 다른 행렬이 더해지는 행렬이며 하한이 아닙니다.",
+)
+NO_BOUND_YET_HEALTHY = Text(
+    "The 1 is a matrix to which another is added, and no lower bound; yet in the middle block the gradient of the loss "
+    "is not weakened.",
+    "여기서 1은 다른 행렬이 더해지는 행렬이며 하한이 아닙니다. 그래도 중간 블록에서 손실의 그래디언트는 약해지지 "
+    "않습니다.",
+)
+CAPTION = Text(
     "By what a gradient is multiplied on its way back through a block, by the block's number behind the stem: that of "
     "the loss, and the two extremes over all gradients that there could be (singular values). The grey line is 1. "
     "Mean over the seeds with a band of one standard deviation. No paper shows this figure; He et al. 2016, equation "
-    "5, is what the claim is read from."
+    "5, is what the claim is read from.",
+    "그래디언트가 블록 하나를 거슬러 지나면서 몇 배가 되는지를, 스템 다음부터 센 블록 번호에 따라 나타냈습니다: 손실의 "
+    "그래디언트, 그리고 있을 수 있는 모든 그래디언트의 양 극단(특잇값). 회색 선은 1입니다. 시드들의 평균에 "
+    "표준편차만큼 띠를 둘렀습니다. 이 그림은 어느 논문에도 없습니다. 주장은 He 등 2016, 식 5에서 끌어낸 것입니다.",
 )
 
 
@@ -105,9 +127,9 @@ def measure(evidence: Evidence) -> Conclusion:
 def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclusion:
     """Judge what was seen: for each net a look for each seed."""
     taught = {SMALLEST.name: exactly(1.0), LEAST.name: exactly(1.0)}
-    arms = [Arm(name=AS_TAUGHT, published="at least 1", measured=taught)]
+    arms = [Arm(name=AS_TAUGHT, published=AT_LEAST_1, measured=taught)]
     arms += [
-        Arm(name=net, published="", measured=_measured(found), runs=tuple(evidence.runs(net)))
+        Arm(name=net, published=NOTHING, measured=_measured(found), runs=tuple(evidence.runs(net)))
         for net, found in looks.items()
     ]
     return Conclusion(
@@ -115,19 +137,19 @@ def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclus
         quantities=(SMALLEST, LARGEST, LEAST, MEDIAN),
         comparisons=tuple(
             Comparison(
-                statement=f"1 is no more than {what} of {net}",
+                statement=Text(
+                    f"1 is no more than {kept.en} of {net}",
+                    f"{net} 신경망의 {kept.ko} 1배보다 작아지지 않는다",
+                ),
                 a=AS_TAUGHT,
                 b=net,
                 relation="not above",
                 margin=MARGIN,
                 quantity=quantity.name,
-                published="at least 1",
+                published=AT_LEAST_1,
             )
             for net in looks
-            for quantity, what in (
-                (SMALLEST, "any gradient keeps in a block"),
-                (LEAST, "the gradient of the loss keeps in any block"),
-            )
+            for quantity, kept in KEPT.items()
         ),
         summary=_summary({arm.name: arm.measured for arm in arms[1:]}),
         drawing=_drawing(looks),
@@ -144,20 +166,24 @@ def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
     }
 
 
-def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> str:
+def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> Text:
     said = [
-        f"A block of the trained {net} may shrink a gradient to {each[SMALLEST.name].mean:.2f} of its size or stretch "
-        f"it {each[LARGEST.name].mean:.1f} times; that of the loss is multiplied by {each[MEDIAN.name].mean:.2f} in "
-        f"the middle one of its blocks, and by {each[LEAST.name].mean:.2f} in the one that keeps least."
+        Text(
+            f"A block of the trained {net} may shrink a gradient to {each[SMALLEST.name].mean:.2f} of its size or "
+            f"stretch it {each[LARGEST.name].mean:.1f} times; that of the loss is multiplied by "
+            f"{each[MEDIAN.name].mean:.2f} in the middle one of its blocks, and by {each[LEAST.name].mean:.2f} in the "
+            f"one that keeps least.",
+            f"학습한 {net} 신경망의 블록은 그래디언트를 작게는 {each[SMALLEST.name].mean:.2f}배로 줄이고 크게는 "
+            f"{each[LARGEST.name].mean:.1f}배로 늘릴 수 있습니다. 손실의 그래디언트는 남는 비가 중간인 블록에서 "
+            f"{each[MEDIAN.name].mean:.2f}배, 가장 적게 남는 블록에서 {each[LEAST.name].mean:.2f}배가 됩니다.",
+        )
         for net, each in nets.items()
     ]
     bound = min(each[quantity.name].mean for each in nets.values() for quantity in (SMALLEST, LEAST))
     usual = min(each[MEDIAN.name].mean for each in nets.values())
     if bound >= 1 - MARGIN:
-        return " ".join([*said, "On average over these nets nothing falls below 1."])
-    meaning = "The 1 is a matrix to which another is added, and no lower bound"
-    healthy = "; yet in the middle block the gradient of the loss is not weakened." if usual >= 1 - MARGIN else "."
-    return " ".join([*said, meaning + healthy])
+        return paragraph([*said, NOT_BELOW])
+    return paragraph([*said, NO_BOUND_YET_HEALTHY if usual >= 1 - MARGIN else NO_BOUND])
 
 
 def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:

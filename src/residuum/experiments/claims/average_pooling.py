@@ -26,7 +26,7 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Comparison, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 
 MARGIN = 0.01  # one percentage point
 WORTH_WHILE = 2.0  # times the parameters
@@ -34,17 +34,23 @@ AVERAGE, LINEAR = "ResNet-20, average", "ResNet-20, linear layers"
 VGG, VGG_AVERAGE = "VGG-16, linear layers", "VGG-16, average"
 NETS = {AVERAGE: "resnet20", LINEAR: "resnet20+head=linear"}
 COUNTED = {VGG: "vgg16", VGG_AVERAGE: "vgg16_gap"}
+OF_VGG = Text("138M parameters", "매개변수 138M")
 PUBLISHED = {
-    AVERAGE: "10.41 (Network In Network, CIFAR-10)",
-    LINEAR: "11.59, with dropout 10.88 (the same)",
-    VGG: "138M parameters",
-    VGG_AVERAGE: "",
+    AVERAGE: Text.same("10.41 (Network In Network, CIFAR-10)"),
+    LINEAR: Text("11.59, with dropout 10.88 (the same)", "11.59, 드롭아웃을 쓰면 10.88 (위와 같음)"),
+    VGG: OF_VGG,
+    VGG_AVERAGE: NOTHING,
 }
-PARAMETERS, MULTIPLE = Quantity("parameters", ""), Quantity("times those with the average", "")
-CAPTION = (
+PARAMETERS = Quantity("parameters", "", korean="매개변수")
+MULTIPLE = Quantity("times those with the average", "", korean="평균 풀링을 쓸 때의 몇 배")
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation. The training error of the "
     "net with linear layers is counted while their dropout is on. The diamond, where the data are CIFAR-10, is the "
-    "published error of ResNet-20 (He et al. 2015, Table 6). Compare Lin et al. 2013, Table 5, which is of another net."
+    "published error of ResNet-20 (He et al. 2015, Table 6). Compare Lin et al. 2013, Table 5, which is of another "
+    "net.",
+    "학습이 끝났을 때의 학습 오차와 시험 오차이며, 시드들의 평균과 표준편차입니다. 완전 연결 층이 있는 신경망의 학습 "
+    "오차는 드롭아웃을 켠 채로 센 것입니다. 데이터가 CIFAR-10일 때 마름모는 발표된 ResNet-20의 오차입니다(He 등 2015, "
+    "표 6). Lin 등 2013, 표 5와 비교해 보십시오. 그 표는 다른 신경망의 것입니다.",
 )
 
 
@@ -76,22 +82,28 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=(*evidence.errors, PARAMETERS, MULTIPLE),
         comparisons=(
             Comparison(
-                statement="ResNet-20 does no worse with the average than with linear layers",
+                statement=Text(
+                    "ResNet-20 does no worse with the average than with linear layers",
+                    "ResNet-20은 평균 풀링을 써도 완전 연결 층을 쓸 때보다 못하지 않다",
+                ),
                 a=AVERAGE,
                 b=LINEAR,
                 relation="not above",
                 margin=MARGIN,
                 quantity=error.name,
-                published="10.41 against 11.59 and 10.88",
+                published=Text("10.41 against 11.59 and 10.88", "10.41 대 11.59, 10.88"),
             ),
             Comparison(
-                statement="the linear layers of VGG-16 more than double its parameters (counted)",
+                statement=Text(
+                    "the linear layers of VGG-16 more than double its parameters (counted)",
+                    "VGG-16의 완전 연결 층은 매개변수를 두 배 넘게 늘린다(센 값)",
+                ),
                 a=VGG,
                 b=WORTH_WHILE,
                 relation="above",
                 margin=0.0,
                 quantity=MULTIPLE.name,
-                published="138M parameters",
+                published=OF_VGG,
             ),
         ),
         summary=_summary(evidence, error),
@@ -100,15 +112,19 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(evidence: Evidence, error: Quantity) -> str:
+def _summary(evidence: Evidence, error: Quantity) -> Text:
     """Both errors, and the parameters of all four."""
     average, linear = (evidence.error(net, error) for net in NETS.values())
-    return (
+    change = f"{100 * (average.mean - linear.mean):+.2f}"
+    return Text(
         f"ResNet-20 ends at a {error.name} of {average.percent()} with the average of its last map and "
-        f"{linear.percent()} with two linear layers in its place: the average changes it by "
-        f"{100 * (average.mean - linear.mean):+.2f} points (below 0: better). Linear layers make its "
-        f"{parameters(AVERAGE):,} parameters {parameters(LINEAR):,}; VGG-16 has {parameters(VGG):,} with its linear "
-        f"layers and {parameters(VGG_AVERAGE):,} with the average."
+        f"{linear.percent()} with two linear layers in its place: the average changes it by {change} points "
+        f"(below 0: better). Linear layers make its {parameters(AVERAGE):,} parameters {parameters(LINEAR):,}; VGG-16 "
+        f"has {parameters(VGG):,} with its linear layers and {parameters(VGG_AVERAGE):,} with the average.",
+        f"ResNet-20의 {error.label.ko}는 마지막 맵의 평균을 쓰면 {average.percent()}, 그 자리에 완전 연결 층 두 개를 "
+        f"두면 {linear.percent()}입니다. 평균을 쓰면 오차가 {change} %p 달라집니다(0보다 작으면 나아짐). ResNet-20의 "
+        f"매개변수는 {parameters(AVERAGE):,}개인데 완전 연결 층을 두면 {parameters(LINEAR):,}개가 됩니다. VGG-16의 "
+        f"매개변수는 완전 연결 층이 있으면 {parameters(VGG):,}개, 평균을 쓰면 {parameters(VGG_AVERAGE):,}개입니다.",
     )
 
 

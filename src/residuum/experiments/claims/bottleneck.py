@@ -34,25 +34,31 @@ from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Bar, bars
 
 SAME_COST = 0.1  # of the cost of the net of basic blocks
-MACS = Quantity("MACs", "G")
+MACS = Quantity("MACs", "G", korean="곱셈-덧셈")
 COUNTED = ("resnet34", "resnet50_v1")  # basic blocks, bottlenecks
 SMALL = ("resnet20", "resnet20+block=bottleneck+shortcut=project+stride_on=first")
 PUBLISHED = {
-    "resnet34": "3.6e9, 24.52 (ImageNet, top-1, 10-crop; option A 25.03)",
-    "resnet50_v1": "3.8e9, 22.85 (ImageNet, top-1, 10-crop)",
-    "resnet20": "8.75 (CIFAR-10, test)",
+    "resnet34": Text(
+        "3.6e9, 24.52 (ImageNet, top-1, 10-crop; option A 25.03)",
+        "3.6e9, 24.52 (ImageNet, top-1, 10-crop; 옵션 A는 25.03)",
+    ),
+    "resnet50_v1": Text.same("3.8e9, 22.85 (ImageNet, top-1, 10-crop)"),
+    "resnet20": Text("8.75 (CIFAR-10, test)", "8.75 (CIFAR-10, 시험)"),
 }
 NAMES = {SMALL[1]: "resnet20 of bottlenecks"}  # of arms, where other than the net's
-NOT_PUBLISHED = "not of the paper: 29 layers"
+NOT_PUBLISHED = Text("not of the paper: 29 layers", "논문에 없음: 29층")
 IN_FIGURE = (
     ("resnet34_a", "34 layers, option A", 0.2503),
     ("resnet34", "34 layers, option B", 0.2452),
     ("resnet50_v1", "50 layers, bottlenecks", 0.2285),
 )
-CAPTION = (
+CAPTION = Text(
     "Left: as published, ImageNet, top-1 error of 10 crops, one net each. Right: ours, mean over the seeds with one "
     "standard deviation. Beside each name its multiply-adds for one image, counted. The axes differ; what can be "
-    "compared is which net is better. Compare He et al. 2015, Tables 1 and 3."
+    "compared is which net is better. Compare He et al. 2015, Tables 1 and 3.",
+    "왼쪽: 발표된 값, ImageNet, 10-crop top-1 오차, 신경망 하나씩. 오른쪽: 여기서 잰 값, 시드들의 평균과 표준편차. "
+    "이름 옆의 수는 이미지 한 장의 곱셈-덧셈을 센 값입니다. 두 축이 다르므로 어느 신경망이 나은지만 비교할 수 "
+    "있습니다. He 등 2015, 표 1, 3과 비교해 보십시오.",
 )
 
 
@@ -77,22 +83,31 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=(MACS, *evidence.errors),
         comparisons=(
             Comparison(
-                statement="50 layers of bottlenecks cost about as much as 34 of basic blocks",
+                statement=Text(
+                    "50 layers of bottlenecks cost about as much as 34 of basic blocks",
+                    "병목 블록 50층의 비용은 기본 블록 34층과 비슷하다",
+                ),
                 a=COUNTED[1],
                 b=COUNTED[0],
                 relation="near",
                 margin=SAME_COST * macs(COUNTED[0]).mean,
                 quantity=MACS.name,
-                published="3.8e9 against 3.6e9",
+                published=Text("3.8e9 against 3.6e9", "3.8e9 대 3.6e9"),
             ),
             Comparison(
-                statement=f"{_name(bottleneck)} does better on new images than {basic}",
+                statement=Text(
+                    f"{_name(bottleneck)} does better on new images than {basic}",
+                    f"새 이미지에서 병목 블록을 쓴 신경망이 {basic} 신경망보다 낫다",
+                ),
                 a=basic,
                 b=_name(bottleneck),
                 relation="above",
                 margin=0.0,
                 quantity=error.name,
-                published="24.52 (A 25.03) against 22.85 (ImageNet, 34 and 50 layers)",
+                published=Text(
+                    "24.52 (A 25.03) against 22.85 (ImageNet, 34 and 50 layers)",
+                    "24.52 (옵션 A는 25.03) 대 22.85 (ImageNet, 34층과 50층)",
+                ),
             ),
         ),
         summary=_summary(errors, error),
@@ -117,23 +132,34 @@ def _name(net: str) -> str:
     return NAMES.get(net, net)
 
 
-def _summary(errors: Mapping[str, Measured], error: Quantity) -> str:
+def _summary(errors: Mapping[str, Measured], error: Quantity) -> Text:
     """Cost of the published pair, cost and error of the trained one."""
     basic, bottleneck = errors
     difference = 100 * (errors[bottleneck].mean - errors[basic].mean)
-    way = f"{abs(difference):.2f} points {'higher' if difference > 0 else 'lower'}" if difference else "the same"
-    return (
-        f"Counted, 50 layers of bottlenecks take {_more(*COUNTED)} multiply-adds than 34 layers of basic blocks. "
+    way = Text("the same", "같습니다")
+    if difference:
+        way = Text(
+            f"{abs(difference):.2f} points {'higher' if difference > 0 else 'lower'}",
+            f"{abs(difference):.2f} %p {'높습니다' if difference > 0 else '낮습니다'}",
+        )
+    published, own = _more(*COUNTED), _more(basic, bottleneck)
+    return Text(
+        f"Counted, 50 layers of bottlenecks take {published.en} multiply-adds than 34 layers of basic blocks. "
         f"Measured, {basic} ends at a {error.name} of {errors[basic].percent()}; with bottlenecks in place of its "
-        f"basic blocks, for {_more(basic, bottleneck)} multiply-adds, it is {errors[bottleneck].percent()}, {way}. "
-        "Published for 34 and 50 layers on ImageNet: 1.67 points lower."
+        f"basic blocks, for {own.en} multiply-adds, it is {errors[bottleneck].percent()}, {way.en}. Published for 34 "
+        "and 50 layers on ImageNet: 1.67 points lower.",
+        f"세어 보면 병목 블록 50층의 곱셈-덧셈은 기본 블록 34층보다 {published.ko}. 재어 보면 {basic} 신경망의 "
+        f"{error.label.ko}는 {errors[basic].percent()}이고, 기본 블록을 병목 블록으로 바꾸면 곱셈-덧셈은 {own.ko}. "
+        f"그때의 오차는 {errors[bottleneck].percent()}로, {way.ko}. ImageNet에서 발표된 오차는 50층이 34층보다 1.67 %p "
+        "낮습니다.",
     )
 
 
-def _more(basic: str, bottleneck: str) -> str:
+def _more(basic: str, bottleneck: str) -> Text:
     """By how much the second costs more: `5.3 % more`."""
     share = 100 * (macs(bottleneck).mean / macs(basic).mean - 1)
-    return f"{abs(share):.1f} % {'more' if share >= 0 else 'fewer'}"
+    size = f"{abs(share):.1f} %"
+    return Text(f"{size} {'more' if share >= 0 else 'fewer'}", f"{size} {'많습니다' if share >= 0 else '적습니다'}")
 
 
 def _drawing(errors: Mapping[str, Measured], error: Quantity) -> Drawing:

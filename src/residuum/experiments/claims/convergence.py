@@ -35,15 +35,17 @@ from residuum.run import Record
 MARGIN = 0.05  # a twentieth of the training
 PLAIN, RESIDUAL = "plain20", "resnet20"
 PUBLISHED = {
-    PLAIN: "27.94 (ImageNet, 18 layers), slower (figure only)",
-    RESIDUAL: "27.88 (ImageNet, 18 layers), faster (figure only)",
+    PLAIN: Text("27.94 (ImageNet, 18 layers), slower (figure only)", "27.94 (ImageNet, 18층), 더 느림(그림만 있음)"),
+    RESIDUAL: Text("27.88 (ImageNet, 18 layers), faster (figure only)", "27.88 (ImageNet, 18층), 더 빠름(그림만 있음)"),
 }
-SHARE = Quantity("share of the training to the mark")
-MEAN_TRAINING_ERROR = Quantity("training error over all epochs")
-CAPTION = (
+SHARE = Quantity("share of the training to the mark", korean="기준 오차에 이르기까지 든 학습의 비율")
+MEAN_TRAINING_ERROR = Quantity("training error over all epochs", korean="모든 에폭의 평균 학습 오차")
+CAPTION = Text(
     "Training error, mean over the seeds with a band of one standard deviation; it counts the batches of each epoch as "
     "they were trained on. Compare the thin lines of He et al. 2015, Figure 4, of 18 and 34 layers, which has the "
-    "plain nets on the left, the residual ones on the right."
+    "plain nets on the left, the residual ones on the right.",
+    "학습 오차이며, 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 에폭마다 학습에 쓴 배치에서 그대로 센 값입니다. He "
+    "등 2015, 그림 4의 18층과 34층 가는 선(왼쪽이 plain, 오른쪽이 잔차 신경망)과 비교해 보십시오.",
 )
 
 
@@ -92,13 +94,17 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=(SHARE, MEAN_TRAINING_ERROR, *evidence.errors),
         comparisons=(
             Comparison(
-                statement=f"{PLAIN} takes longer than {RESIDUAL} to the training error that it has itself at half",
+                statement=Text(
+                    f"{PLAIN} takes longer than {RESIDUAL} to the training error that it has itself at half",
+                    f"{PLAIN} 신경망은 자신이 학습의 절반에서 보인 학습 오차에 이르는 데 {RESIDUAL} 신경망보다 오래 "
+                    "걸린다",
+                ),
                 a=PLAIN,
                 b=RESIDUAL,
                 relation="above",
                 margin=MARGIN,
                 quantity=SHARE.name,
-                published="figure only: faster",
+                published=Text("figure only: faster", "그림만 있음: 잔차 쪽이 더 빠름"),
             ),
         ),
         summary=_summary(mark, shares, means),
@@ -107,13 +113,17 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(mark: float, shares: dict[str, Measured], means: dict[str, Measured]) -> str:
+def _summary(mark: float, shares: dict[str, Measured], means: dict[str, Measured]) -> Text:
     """The mark, both shares and both means."""
-    return (
+    return Text(
         f"Halfway through its training, {PLAIN} has a training error of {100 * mark:.2f} %. It takes "
         f"{shares[PLAIN].percent()} of its training to get there, {RESIDUAL} {shares[RESIDUAL].percent()}. Over all "
         f"epochs the mean training error is {means[PLAIN].percent()} for {PLAIN} and {means[RESIDUAL].percent()} for "
-        f"{RESIDUAL}."
+        f"{RESIDUAL}.",
+        f"학습의 절반에서 {PLAIN} 신경망의 학습 오차는 {100 * mark:.2f} %입니다. 여기에 이르는 데 {PLAIN} 신경망은 "
+        f"학습의 {shares[PLAIN].percent()}, {RESIDUAL} 신경망은 {shares[RESIDUAL].percent()}가 걸립니다. 모든 에폭에 "
+        f"걸친 평균 학습 오차는 {PLAIN} 신경망 {means[PLAIN].percent()}, {RESIDUAL} 신경망 "
+        f"{means[RESIDUAL].percent()}입니다.",
     )
 
 

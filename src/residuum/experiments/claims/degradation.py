@@ -21,56 +21,76 @@ from residuum.report.figures import error_curves
 
 MARGIN = 0.01  # one percentage point of training error
 DEFAULT_DEPTHS = {"grey": (20, 56), "colour": (20, 56), "folder": (18, 34)}
-FIGURE_ONLY = "figure only"
+DEPTHS_AS_PUBLISHED = {"grey": (20, 56), "colour": (20, 32, 44, 56), "folder": (18, 34)}
+FIGURE_ONLY = Text("figure only", "그림만 있음")
+WORSE = Text("figure only: worse", "그림만 있음: 더 나쁨")
+BETTER = Text("figure only: better", "그림만 있음: 더 좋음")
 
 # Test error in percent, as printed; the plain CIFAR nets are shown in Figure 6 only.
 PUBLISHED = {
-    "plain18": "27.94 (ImageNet, top-1, 10-crop)",
-    "plain34": "28.54 (ImageNet, top-1, 10-crop)",
-    "resnet18": "27.88 (ImageNet, top-1, 10-crop; option A, ours B)",
-    "resnet34": "25.03 (ImageNet, top-1, 10-crop; option A, ours B)",
-    "resnet20": "8.75 (CIFAR-10, test)",
-    "resnet32": "7.51 (CIFAR-10, test)",
-    "resnet44": "7.17 (CIFAR-10, test)",
-    "resnet56": "6.97 (CIFAR-10, test)",
-    "resnet110": "6.43 (CIFAR-10, test, best of 5)",
-    "plain110": "over 60 (CIFAR-10, training and test)",
+    "plain18": Text.same("27.94 (ImageNet, top-1, 10-crop)"),
+    "plain34": Text.same("28.54 (ImageNet, top-1, 10-crop)"),
+    "resnet18": Text(
+        "27.88 (ImageNet, top-1, 10-crop; option A, ours B)",
+        "27.88 (ImageNet, top-1, 10-crop; 논문은 옵션 A, 여기서는 B)",
+    ),
+    "resnet34": Text(
+        "25.03 (ImageNet, top-1, 10-crop; option A, ours B)",
+        "25.03 (ImageNet, top-1, 10-crop; 논문은 옵션 A, 여기서는 B)",
+    ),
+    "resnet20": Text("8.75 (CIFAR-10, test)", "8.75 (CIFAR-10, 시험)"),
+    "resnet32": Text("7.51 (CIFAR-10, test)", "7.51 (CIFAR-10, 시험)"),
+    "resnet44": Text("7.17 (CIFAR-10, test)", "7.17 (CIFAR-10, 시험)"),
+    "resnet56": Text("6.97 (CIFAR-10, test)", "6.97 (CIFAR-10, 시험)"),
+    "resnet110": Text("6.43 (CIFAR-10, test, best of 5)", "6.43 (CIFAR-10, 시험, 다섯 번 중 가장 좋은 값)"),
+    "plain110": Text("over 60 (CIFAR-10, training and test)", "60 초과 (CIFAR-10, 학습과 시험)"),
 }
-CAPTION = (
+CAPTION = Text(
     "Training (thin, dashed) and test or validation (bold) error, mean over the seeds with a band of one standard "
     "deviation. Training error counts the batches of each epoch as they were trained on. Test error is drawn for the "
-    "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6."
+    "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6.",
+    "학습 오차(가는 점선)와 시험 또는 검증 오차(굵은 선)이며, 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 학습 "
+    "오차는 에폭마다 학습에 쓴 배치에서 그대로 센 값입니다. 시험 오차는 그림에 보이기만 하고, 무엇을 고르는 데 쓰지 "
+    "않았습니다. He 등 2015, 그림 6과 비교해 보십시오.",
 )
 
 
-def nets(setting: Setting) -> tuple[str, str, str, str]:
-    """The plain and the residual nets of both depths: plain shallow and deep, residual shallow and deep.
+def nets(setting: Setting) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The plain and the residual nets, each from the shallowest to the deepest.
 
     Raises:
-        InputError: there are no such nets, or they are of two families.
+        InputError: there are no such nets, they are of two families, or fewer than two.
     """
-    shallow, deep = setting.depths or DEFAULT_DEPTHS[setting.kind]
-    found = [f"{family}{depth}" for family in ("plain", "resnet") for depth in (shallow, deep)]
-    for net in found:
+    defaults = DEPTHS_AS_PUBLISHED if setting.budget == "paper" else DEFAULT_DEPTHS
+    depths = setting.depths or defaults[setting.kind]
+    plain, residual = (tuple(f"{family}{depth}" for depth in depths) for family in ("plain", "resnet"))
+    for net in (*plain, *residual):
         if net not in catalog.CATALOG:
             known = [name.removeprefix("plain") for name in catalog.CATALOG if name.startswith("plain")]
-            raise InputError(f"depths: there is no {net} (expected two of {', '.join(known)}). Try: --depths 20 56")
-    if len({catalog.entry(net).input_shape for net in found}) > 1:
-        raise InputError(f"depths: {shallow} and {deep} are of two families (CIFAR and ImageNet). Try: --depths 20 56")
-    if shallow >= deep:
-        better = f"{deep} {shallow}" if shallow > deep else "20 56"
-        raise InputError(f"depths: the first must be the smaller, got {shallow} {deep}. Try: --depths {better}")
-    return found[0], found[1], found[2], found[3]
+            raise InputError(f"depths: there is no {net} (expected some of {', '.join(known)}). Try: --depths 20 56")
+    listed = " ".join(map(str, depths))
+    if len({catalog.entry(net).input_shape for net in plain}) > 1:
+        raise InputError(f"depths: {listed} are of two families (CIFAR and ImageNet). Try: --depths 20 56")
+    rising = sorted(set(depths))
+    if len(rising) < 2:
+        raise InputError(f"depths: must be two or more, got {listed}. Try: --depths 20 56")
+    if [*depths] != rising:
+        better = " ".join(map(str, rising))
+        raise InputError(f"depths: must rise, got {listed}. Try: --depths {better}")
+    return plain, residual
 
 
 def plan(setting: Setting) -> Sequence[PlannedRun]:
-    """All four nets."""
-    return setting.planned(*nets(setting))
+    """All of them."""
+    plain, residual = nets(setting)
+    return setting.planned(*plain, *residual)
 
 
 def measure(evidence: Evidence) -> Conclusion:
-    """The training errors at the end, beside each other."""
-    plain_shallow, plain_deep, residual_shallow, residual_deep = all_nets = nets(evidence.setting)
+    """The training errors at the end, beside each other: the deepest are judged against the shallowest."""
+    plain, residual = nets(evidence.setting)
+    (plain_shallow, *_, plain_deep), (residual_shallow, *_, residual_deep) = plain, residual
+    all_nets = (*plain, *residual)
     curves = {net: evidence.curves(net) for net in all_nets}
     has_test = evidence.setting.dataset.test is not None
     return Conclusion(
@@ -78,38 +98,54 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=evidence.errors,
         comparisons=(
             Comparison(
-                statement=f"{plain_deep} trains worse than {plain_shallow}: degradation",
+                statement=Text(
+                    f"{plain_deep} trains worse than {plain_shallow}: degradation",
+                    f"{plain_deep} 신경망은 {plain_shallow} 신경망보다 학습 오차가 크다: 성능 저하(degradation)",
+                ),
                 a=plain_deep,
                 b=plain_shallow,
                 relation="above",
                 margin=MARGIN,
                 quantity=TRAINING_ERROR.name,
-                published="figure only: worse" if evidence.setting.kind != "folder" else "28.54 against 27.94 (val)",
+                published=WORSE
+                if evidence.setting.kind != "folder"
+                else Text("28.54 against 27.94 (val)", "28.54 대 27.94 (검증)"),
             ),
             Comparison(
-                statement=f"{residual_deep} trains no worse than {residual_shallow}: no degradation",
+                statement=Text(
+                    f"{residual_deep} trains no worse than {residual_shallow}: no degradation",
+                    f"{residual_deep} 신경망은 {residual_shallow} 신경망보다 학습 오차가 크지 않다: 성능 저하 없음",
+                ),
                 a=residual_deep,
                 b=residual_shallow,
                 relation="not above",
                 margin=MARGIN,
                 quantity=TRAINING_ERROR.name,
-                published="figure only: better",
+                published=BETTER,
             ),
             Comparison(
-                statement=f"{plain_deep} trains worse than {residual_deep}: the shortcuts are the cure",
+                statement=Text(
+                    f"{plain_deep} trains worse than {residual_deep}: the shortcuts are the cure",
+                    f"{plain_deep} 신경망은 {residual_deep} 신경망보다 학습 오차가 크다: 지름길이 해결책이다",
+                ),
                 a=plain_deep,
                 b=residual_deep,
                 relation="above",
                 margin=MARGIN,
                 quantity=TRAINING_ERROR.name,
-                published="figure only: worse",
+                published=WORSE,
             ),
         ),
-        summary=_summary({net: evidence.error(net, TRAINING_ERROR) for net in all_nets}),
+        summary=_summary(
+            {
+                net: evidence.error(net, TRAINING_ERROR)
+                for net in (plain_shallow, plain_deep, residual_shallow, residual_deep)
+            }
+        ),
         drawing=error_curves(
             {
-                "plain networks": [curves[net] for net in all_nets[:2]],
-                "residual networks": [curves[net] for net in all_nets[2:]],
+                "plain networks": [curves[net] for net in plain],
+                "residual networks": [curves[net] for net in residual],
             },
             test_name="test" if has_test else "validation",
         ),
@@ -117,14 +153,17 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(training: dict[str, Measured]) -> str:
-    """The four training errors as two sentences."""
+def _summary(training: dict[str, Measured]) -> Text:
+    """The training errors of the shallowest and the deepest of both families, as two sentences."""
     names = [*training]
     errors = [f"{100 * each.mean:.1f} %" for each in training.values()]
-    return (
+    return Text(
         f"Without shortcuts, {names[0]} ends at a training error of {errors[0]} and the deeper {names[1]} at "
         f"{errors[1]}, though it could copy the shallow net and let its other layers do nothing. With shortcuts, "
-        f"{names[2]} ends at {errors[2]} and {names[3]} at {errors[3]}."
+        f"{names[2]} ends at {errors[2]} and {names[3]} at {errors[3]}.",
+        f"지름길이 없으면 {names[0]} 신경망의 마지막 학습 오차는 {errors[0]}입니다. 더 깊은 {names[1]} 신경망은 얕은 "
+        f"신경망을 그대로 본뜨고 나머지 층은 아무 일도 하지 않을 수 있는데도 {errors[1]}입니다. 지름길이 있으면 "
+        f"{names[2]} 신경망은 {errors[2]}, {names[3]} 신경망은 {errors[3]}입니다.",
     )
 
 

@@ -27,7 +27,7 @@ from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import Text, paragraph
 from residuum.report.figures import error_curves
 
 MARGIN = 0.01  # one percentage point of training error
@@ -35,17 +35,23 @@ NO_ERROR = 0.001  # what the paper prints of 1202 layers: below 0.1 %
 NETS = ("resnet20", "resnet56", "resnet110")
 NETS_AS_PUBLISHED = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202")
 PUBLISHED = {
-    "resnet20": "8.75 (CIFAR-10, test)",
-    "resnet32": "7.51 (CIFAR-10, test)",
-    "resnet44": "7.17 (CIFAR-10, test)",
-    "resnet56": "6.97 (CIFAR-10, test)",
-    "resnet110": "6.43 (CIFAR-10, test, best of 5; 6.61 ± 0.16)",
-    "resnet1202": "7.93 (CIFAR-10, test), training below 0.1",
+    "resnet20": Text("8.75 (CIFAR-10, test)", "8.75 (CIFAR-10, 시험)"),
+    "resnet32": Text("7.51 (CIFAR-10, test)", "7.51 (CIFAR-10, 시험)"),
+    "resnet44": Text("7.17 (CIFAR-10, test)", "7.17 (CIFAR-10, 시험)"),
+    "resnet56": Text("6.97 (CIFAR-10, test)", "6.97 (CIFAR-10, 시험)"),
+    "resnet110": Text(
+        "6.43 (CIFAR-10, test, best of 5; 6.61 ± 0.16)",
+        "6.43 (CIFAR-10, 시험, 다섯 번 중 가장 좋은 값; 6.61 ± 0.16)",
+    ),
+    "resnet1202": Text("7.93 (CIFAR-10, test), training below 0.1", "7.93 (CIFAR-10, 시험), 학습은 0.1 미만"),
 }
-CAPTION = (
+CAPTION = Text(
     "Training (thin, dashed) and test or validation (bold) error, mean over the seeds with a band of one standard "
     "deviation. Training error counts the batches of each epoch as they were trained on. Test error is drawn for the "
-    "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6, middle and right."
+    "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6, middle and right.",
+    "학습 오차(가는 점선)와 시험 또는 검증 오차(굵은 선)이며, 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 학습 "
+    "오차는 에폭마다 학습에 쓴 배치에서 그대로 센 값입니다. 시험 오차는 그림에 보이기만 하고, 무엇을 고르는 데 쓰지 "
+    "않았습니다. He 등 2015, 그림 6의 가운데, 오른쪽 그림과 비교해 보십시오.",
 )
 
 
@@ -92,50 +98,66 @@ def measure(evidence: Evidence) -> Conclusion:
 
 def _no_worse(deep: str, shallow: str) -> Comparison:
     return Comparison(
-        statement=f"{deep} trains no worse than {shallow}: no difficulty of optimisation",
+        statement=Text(
+            f"{deep} trains no worse than {shallow}: no difficulty of optimisation",
+            f"{deep} 신경망의 학습 오차가 {shallow} 신경망보다 크지 않다: 최적화에 어려움이 없다",
+        ),
         a=deep,
         b=shallow,
         relation="not above",
         margin=MARGIN,
         quantity=TRAINING_ERROR.name,
-        published="figure only: better",
+        published=Text("figure only: better", "그림만 있음: 더 좋음"),
     )
 
 
 def _of_1202(error: Quantity) -> tuple[Comparison, Comparison]:
     return (
         Comparison(
-            statement="resnet1202 trains to almost no error",
+            statement=Text("resnet1202 trains to almost no error", "resnet1202 신경망의 학습 오차는 거의 0이다"),
             a="resnet1202",
             b=NO_ERROR,
             relation="not above",
             margin=0.0,
             quantity=TRAINING_ERROR.name,
-            published="below 0.1 %",
+            published=Text("below 0.1 %", "0.1 % 미만"),
         ),
         Comparison(
-            statement="resnet1202 does worse on new images than resnet110",
+            statement=Text(
+                "resnet1202 does worse on new images than resnet110",
+                "새 이미지에서 resnet1202 신경망이 resnet110 신경망보다 못하다",
+            ),
             a="resnet1202",
             b="resnet110",
             relation="above",
             margin=0.0,
             quantity=error.name,
-            published="7.93 against 6.43 (best of 5; mean 6.61)",
+            published=Text(
+                "7.93 against 6.43 (best of 5; mean 6.61)", "7.93 대 6.43 (다섯 번 중 가장 좋은 값; 평균 6.61)"
+            ),
         ),
     )
 
 
-def _summary(training: Mapping[str, Measured]) -> str:
+def _summary(training: Mapping[str, Measured]) -> Text:
     """The training errors in a row, and whether they rise with depth."""
     listed = ", ".join(f"{net} {100 * one.mean:.2f} %" for net, one in training.items())
     shallow, deep = ([*training][at] for at in (0, -1))
     change = 100 * (training[deep].mean - training[shallow].mean)
-    way = f"{abs(change):.2f} points {'above' if change > 0 else 'below'}" if change else "level with"
-    beyond = "" if "resnet1202" in training else " 1202 layers are trained in the budget paper only."
-    return (
-        f"Training error at the end: {listed}. The deepest net ends {way} the shallowest; a net that is hard to "
-        f"optimise would end far above it.{beyond}"
+    way = Text("level with the shallowest", "가장 얕은 신경망과 같습니다")
+    if change:
+        way = Text(
+            f"{abs(change):.2f} points {'above' if change > 0 else 'below'} the shallowest",
+            f"가장 얕은 신경망보다 {abs(change):.2f} %p {'큽니다' if change > 0 else '작습니다'}",
+        )
+    said = Text(
+        f"Training error at the end: {listed}. The deepest net ends {way.en}; a net that is hard to optimise would end "
+        "far above it.",
+        f"마지막 학습 오차: {listed}. 가장 깊은 신경망의 오차는 {way.ko}. 최적화하기 어려운 신경망이라면 훨씬 클 "
+        "것입니다.",
     )
+    beyond = Text("1202 layers are trained in the budget paper only.", "1202층은 paper 예산에서만 학습합니다.")
+    return said if "resnet1202" in training else paragraph([said, beyond])
 
 
 CLAIM = Claim(

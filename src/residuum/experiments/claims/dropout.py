@@ -24,11 +24,15 @@ from residuum.records.text import Text
 MARGIN = 0.01  # one percentage point
 WITHOUT, WITH = "no dropout", "dropout of 0.5"
 NETS = {WITHOUT: "resnet20", WITH: "resnet20+dropout=0.5"}
-PUBLISHED = {WITHOUT: "8.75 (CIFAR-10)", WITH: "not used"}
-CAPTION = (
+NOT_USED = Text("not used", "쓰지 않음")
+PUBLISHED = {WITHOUT: Text.same("8.75 (CIFAR-10)"), WITH: NOT_USED}
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation. The training error of the "
     "net with dropout is counted while values are dropped. The diamond, where the data are CIFAR-10, is the published "
-    "error of ResNet-20 (He et al. 2015, Table 6); the paper has no figure to compare with."
+    "error of ResNet-20 (He et al. 2015, Table 6); the paper has no figure to compare with.",
+    "마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 드롭아웃이 있는 신경망의 학습 오차는 값이 무작위로 "
+    "지워지는 동안 센 것입니다. 데이터가 CIFAR-10일 때 마름모는 발표된 ResNet-20의 오차입니다(He 등 2015, 표 6). "
+    "논문에 비교할 그림은 없습니다.",
 )
 
 
@@ -46,13 +50,16 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=evidence.errors,
         comparisons=(
             Comparison(
-                statement="without dropout the net is no worse than with it",
+                statement=Text(
+                    "without dropout the net is no worse than with it",
+                    "드롭아웃이 없어도 있을 때보다 못하지 않다",
+                ),
                 a=WITHOUT,
                 b=WITH,
                 relation="not above",
                 margin=MARGIN,
                 quantity=error.name,
-                published="not used",
+                published=NOT_USED,
             ),
         ),
         summary=_summary(evidence, error),
@@ -61,15 +68,18 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(evidence: Evidence, error: Quantity) -> str:
+def _summary(evidence: Evidence, error: Quantity) -> Text:
     """Both errors of both nets."""
     without, with_it = (evidence.error(net, error) for net in NETS.values())
     training = [evidence.error(net, TRAINING_ERROR).percent() for net in NETS.values()]
-    return (
+    change = f"{100 * (with_it.mean - without.mean):+.2f}"
+    return Text(
         f"ResNet-20 ends at a {error.name} of {without.percent()} without dropout and {with_it.percent()} with a "
-        f"dropout of 0.5 before its last layer: dropout changes it by {100 * (with_it.mean - without.mean):+.2f} "
-        f"points (below 0: better). Its training error, counted as trained, is {training[0]} without and {training[1]} "
-        f"with it."
+        f"dropout of 0.5 before its last layer: dropout changes it by {change} points (below 0: better). Its "
+        f"training error, counted as trained, is {training[0]} without and {training[1]} with it.",
+        f"ResNet-20의 마지막 {error.label.ko}는 드롭아웃이 없으면 {without.percent()}, 마지막 층 앞에 0.5의 드롭아웃을 "
+        f"두면 {with_it.percent()}입니다. 드롭아웃은 이 오차를 {change} %p 바꿉니다(0보다 작으면 나아짐). 학습에 쓴 "
+        f"그대로 센 학습 오차는 드롭아웃이 없을 때 {training[0]}, 있을 때 {training[1]}입니다.",
     )
 
 

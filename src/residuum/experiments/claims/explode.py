@@ -27,7 +27,7 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_split
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -35,13 +35,18 @@ WITH, WITHOUT = "resnet56", "resnet56+batch_norm=no"
 UNTRAINED = {net: f"{net}, untrained" for net in (WITHOUT, WITH)}
 MARGIN = 1.0  # powers of ten
 
-GROWTH = Quantity("growth of the gradient", "powers of ten")
-FACTOR = Quantity("factor for each block", "")
+GROWTH = Quantity("growth of the gradient", "powers of ten", korean="그래디언트가 커진 정도")
+FACTOR = Quantity("factor for each block", "", korean="블록마다 곱해지는 배수")
 RELATIVE = Quantity("gradient, of that at the end", "")
-CAPTION = (
+UNBOUNDED = Text("Shortcuts alone do not keep it in bounds.", "지름길만으로는 그래디언트가 커지는 것을 막지 못합니다.")
+BOUNDED = Text("It does not explode here.", "여기서는 폭발하지 않습니다.")
+CAPTION = Text(
     "Norm of the gradient at the input of each block, of that at the output of the last one: from right to left it "
     "goes backwards through the net. Mean over the seeds with a band of one standard deviation. Compare Zhang et al. "
-    "2019, section 2, who expect a straight line without normalisation; they have no such figure."
+    "2019, section 2, who expect a straight line without normalisation; they have no such figure.",
+    "블록마다 입력에서 잰 그래디언트의 크기를 마지막 블록의 출력에서 잰 크기로 나눈 값입니다. 오른쪽에서 왼쪽으로 "
+    "신경망을 거슬러 올라갑니다. 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 정규화가 없으면 직선이 되리라고 본 "
+    "Zhang 등 2019의 2절과 비교해 보십시오. 그 논문에 이런 그림은 없습니다.",
 )
 
 Growth = Mapping[int, float]
@@ -78,8 +83,9 @@ def measure(evidence: Evidence) -> Conclusion:
 
 def conclude(evidence: Evidence, found: Mapping[str, Sequence[Growth]]) -> Conclusion:
     """Judge what was seen: for each arm the growth in each seed's net."""
+    runs = tuple(evidence.runs(WITH))
     arms = tuple(
-        Arm(name=name, published="", measured=_measured(each), runs=tuple(evidence.runs(WITH)) if name == WITH else ())
+        Arm(name=name, published=NOTHING, measured=_measured(each), runs=runs if name == WITH else ())
         for name, each in found.items()
     )
     return Conclusion(
@@ -87,7 +93,10 @@ def conclude(evidence: Evidence, found: Mapping[str, Sequence[Growth]]) -> Concl
         quantities=(GROWTH, FACTOR),
         comparisons=(
             Comparison(
-                statement="without batch normalisation the gradient grows more than ten times",
+                statement=Text(
+                    "without batch normalisation the gradient grows more than ten times",
+                    "배치 정규화가 없으면 그래디언트가 열 배 넘게 커진다",
+                ),
                 a=UNTRAINED[WITHOUT],
                 b=0.0,
                 relation="above",
@@ -108,18 +117,21 @@ def _measured(found: Sequence[Growth]) -> dict[str, Measured]:
     }
 
 
-def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> str:
-    def times(name: str) -> str:
-        return f"{10 ** arms[name][GROWTH.name].mean:,.3g} times"
-
-    bare, normalised = UNTRAINED[WITHOUT], UNTRAINED[WITH]
-    explodes = arms[bare][GROWTH.name].mean > MARGIN
-    return (
-        f"On its way from the last block of an untrained 56-layer residual net to the first the gradient becomes "
-        f"{times(bare)} as large without batch normalisation ({arms[bare][FACTOR.name].mean:.2f} for each block), and "
-        f"{times(normalised)} with it; in the trained net it becomes {times(WITH)} as large. "
-        + ("Shortcuts alone do not keep it in bounds." if explodes else "It does not explode here.")
+def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> Text:
+    bare, normalised, trained = (
+        f"{10 ** arms[name][GROWTH.name].mean:,.3g}" for name in (UNTRAINED[WITHOUT], UNTRAINED[WITH], WITH)
     )
+    factor = f"{arms[UNTRAINED[WITHOUT]][FACTOR.name].mean:.2f}"
+    said = Text(
+        f"On its way from the last block of an untrained 56-layer residual net to the first the gradient becomes "
+        f"{bare} times as large without batch normalisation ({factor} for each block), and {normalised} times with "
+        f"it; in the trained net it becomes {trained} times as large.",
+        "학습 전의 56층 잔차 신경망에서 마지막 블록부터 첫 블록까지 거슬러 오르는 동안 그래디언트는 배치 정규화가 "
+        f"없으면 {bare}배(블록마다 {factor}배), 있으면 {normalised}배가 됩니다. 학습한 신경망에서는 {trained}배가 "
+        "됩니다.",
+    )
+    explodes = arms[UNTRAINED[WITHOUT]][GROWTH.name].mean > MARGIN
+    return paragraph([said, UNBOUNDED if explodes else BOUNDED])
 
 
 def _drawing(found: Mapping[str, Sequence[Growth]]) -> Drawing:

@@ -30,19 +30,31 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.filters import first_filters
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.references import load
 from residuum.report.filter_figure import filter_sheets
 
 NETS = {"resnet20": "3x3", "lenet5": "5x5"}
 PACKAGED = "resnet20:cifar10"
-SMOOTHNESS, EDGES, COLOUR = Quantity("smoothness", ""), Quantity("edges"), Quantity("colour")
-SMOOTHNESS_MARGIN = 0.2
-EDGES_MARGIN = 0.1
-CAPTION = (
+SMOOTHNESS = Quantity("smoothness", "", korean="매끄러움")
+EDGES = Quantity("edges", korean="에지")
+COLOUR = Quantity("colour", korean="색")
+# What training makes of the filters, in which quantity, and by how much.
+CHANGES = (
+    (Text("smoother", "더 매끄러워진다"), SMOOTHNESS, 0.2),
+    (Text("more like edges", "에지에 더 가까워진다"), EDGES, 0.1),
+)
+CAPTION = Text(
     "The first filters of the nets of seed 0, before and after training, and those of ResNet-20 for CIFAR-10 in the "
     "package. Grey is zero, each filter has its own scale. Compare Krizhevsky et al. 2012, Figure 3, whose filters are "
-    "11x11."
+    "11x11.",
+    "시드 0인 두 신경망의 첫 층 필터를 학습 전과 후로 보이고, 패키지에 든 CIFAR-10용 ResNet-20의 필터를 함께 "
+    "보입니다. 회색은 0이고, 밝기의 눈금은 필터마다 다릅니다. Krizhevsky 등 2012, 그림 3과 비교해 보십시오. 그 필터는 "
+    "11x11입니다.",
+)
+GREY = Text(
+    "These images are grey, so nothing is said of colours.",
+    "이 이미지들은 회색조라서 색에 대해서는 알 수 있는 것이 없습니다.",
 )
 Kernels = NDArray[np.float32]
 
@@ -114,11 +126,11 @@ def measure(evidence: Evidence) -> Conclusion:
             arm
             for net in NETS
             for arm in (
-                Arm(name=_before(net), published="", measured=numbers(before[net])),
+                Arm(name=_before(net), published=NOTHING, measured=numbers(before[net])),
                 evidence.arm(net, name=_after(net), own=numbers(after[net])),
             )
         ),
-        Arm(name=f"{PACKAGED}, in the package", published="", measured=numbers([packaged], exact=True)),
+        Arm(name=f"{PACKAGED}, in the package", published=NOTHING, measured=numbers([packaged], exact=True)),
     ]
     pictures = {
         title: kernels
@@ -139,19 +151,18 @@ def conclude(arms: Sequence[Arm], errors: Sequence[Quantity], pictures: Mapping[
         quantities=(*errors, *seen),
         comparisons=tuple(
             Comparison(
-                statement=f"{net}: training makes the {size} filters {words}",
+                statement=Text(
+                    f"{net}: training makes the {size} filters {words.en}", f"{net}: 학습하면 {size} 필터가 {words.ko}"
+                ),
                 a=_after(net),
                 b=_before(net),
                 relation="above",
                 margin=margin,
                 quantity=quantity.name,
-                published="figure only",
+                published=Text("figure only", "그림만 있음"),
             )
             for net, size in NETS.items()
-            for quantity, words, margin in (
-                (SMOOTHNESS, "smoother", SMOOTHNESS_MARGIN),
-                (EDGES, "more like edges", EDGES_MARGIN),
-            )
+            for words, quantity, margin in CHANGES
         ),
         summary=_summary(by_name),
         drawing=filter_sheets(pictures),
@@ -167,19 +178,24 @@ def _after(net: str) -> str:
     return f"{net}, trained"
 
 
-def _summary(measured: Mapping[str, Mapping[str, Measured]]) -> str:
-    """Both numbers of both nets."""
-    sentences = []
-    for net, size in NETS.items():
-        old, new = measured[_before(net)], measured[_after(net)]
-        sentences.append(
-            f"Training takes the {size} filters of {net} from a smoothness of {old[SMOOTHNESS.name].mean:.2f} to "
-            f"{new[SMOOTHNESS.name].mean:.2f} (0 is random order, a clean edge has about 0.7 at 3x3, 0.9 at 5x5), "
-            f"and from {old[EDGES.name].mean:.0%} to {new[EDGES.name].mean:.0%} of an edge."
-        )
-    if COLOUR.name not in measured[_after(next(iter(NETS)))]:
-        sentences.append("These images are grey, so nothing is said of colours.")
-    return " ".join(sentences)
+def _summary(measured: Mapping[str, Mapping[str, Measured]]) -> Text:
+    """What became of both nets."""
+    coloured = COLOUR.name in measured[_after(next(iter(NETS)))]
+    return paragraph([*(_change(net, measured) for net in NETS), NOTHING if coloured else GREY])
+
+
+def _change(net: str, measured: Mapping[str, Mapping[str, Measured]]) -> Text:
+    """Both numbers of one net, before and after."""
+    both, size = (measured[_before(net)], measured[_after(net)]), NETS[net]
+    rough, smooth = (each[SMOOTHNESS.name].mean for each in both)
+    old, new = (each[EDGES.name].mean for each in both)
+    return Text(
+        f"Training takes the {size} filters of {net} from a smoothness of {rough:.2f} to {smooth:.2f} (0 is random "
+        f"order, a clean edge has about 0.7 at 3x3, 0.9 at 5x5), and from {old:.0%} to {new:.0%} of an edge.",
+        f"{net} 신경망의 {size} 필터는 매끄러움이 학습 전 {rough:.2f}, 학습 후 {smooth:.2f}입니다(0은 무작위 "
+        "순서이고, 뚜렷한 에지는 3x3에서 약 0.7, 5x5에서 약 0.9). 필터의 분산 가운데 에지 하나로 설명되는 몫은 학습 "
+        f"전 {old:.0%}, 학습 후 {new:.0%}입니다.",
+    )
 
 
 CLAIM = Claim(

@@ -24,27 +24,37 @@ from residuum.experiments.timing import MILLI, forward_pass, in_rounds, noise, r
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 
 BATCH, ROUNDS, REPEATS = 8, 7, 2
 ALEXNET, GOOGLENET = "alexnet_2012", "googlenet"
 PUBLISHED = {
-    GOOGLENET: "12 times fewer parameters than AlexNet; 1.5e9 MACs",
-    "googlenet_bn": "",
-    ALEXNET: "60 million parameters",
-    "alexnet": "",
+    GOOGLENET: Text(
+        "12 times fewer parameters than AlexNet; 1.5e9 MACs", "AlexNet보다 매개변수가 12배 적음; 1.5e9 MACs"
+    ),
+    "googlenet_bn": NOTHING,
+    ALEXNET: Text("60 million parameters", "매개변수 6천만 개"),
+    "alexnet": NOTHING,
 }
-PARAMETERS = Quantity("parameters", "million")
-FEWER = Quantity("fewer parameters than AlexNet", "times")
-MACS = Quantity("multiply-adds", "million")
-TIME = Quantity("time of an image", "ms")
-SPEED = Quantity("speed of AlexNet's", "times")
+PARAMETERS = Quantity("parameters", "million", korean="매개변수")
+FEWER = Quantity("fewer parameters than AlexNet", "times", korean="AlexNet보다 적은 매개변수")
+MACS = Quantity("multiply-adds", "million", korean="곱셈-덧셈")
+TIME = Quantity("time of an image", "ms", korean="이미지 한 장의 시간")
+SPEED = Quantity("speed of AlexNet's", "times", korean="AlexNet 대비 속도")
 TAUGHT_FEWER, FEWER_ROUNDING = 12.0, 0.5
 TWICE_AS_ROUNDED = 1.5
-CAPTION = (
+CAPTION = Text(
     "Left: how many times fewer parameters than AlexNet of 2012. Right: how many times its images a second, mean over "
-    "the rounds with one standard deviation. Diamonds are what is taught. One is AlexNet itself."
+    "the rounds with one standard deviation. Diamonds are what is taught. One is AlexNet itself.",
+    "왼쪽: 매개변수가 2012년의 AlexNet보다 몇 배 적은지. 오른쪽: 1초에 처리하는 이미지 수가 AlexNet의 몇 배인지, 여러 "
+    "차례 잰 값의 평균과 표준편차. 마름모는 강의에서 가르치는 값입니다. 1은 AlexNet 자신입니다.",
+)
+WHY = Text(
+    "Few parameters do not make a net fast: most of AlexNet's lie in linear layers, which use each once for an image, "
+    "where a convolution uses it at every place.",
+    "매개변수가 적다고 신경망이 빨라지지는 않습니다. AlexNet의 매개변수는 대부분 완전 연결 층에 있어 이미지 한 장에 "
+    "한 번씩만 쓰이지만, 합성곱의 매개변수는 모든 자리에서 쓰입니다.",
 )
 
 
@@ -89,22 +99,28 @@ def conclude(costs: dict[str, Counted], seconds: dict[str, Measured]) -> Conclus
         quantities=(PARAMETERS, FEWER, MACS, TIME, SPEED),
         comparisons=(
             Comparison(
-                statement="GoogLeNet has twelve times fewer parameters than AlexNet",
+                statement=Text(
+                    "GoogLeNet has twelve times fewer parameters than AlexNet",
+                    "GoogLeNet은 AlexNet보다 매개변수가 12배 적다",
+                ),
                 a=GOOGLENET,
                 b=TAUGHT_FEWER,
                 relation="near",
                 margin=FEWER_ROUNDING,
                 quantity=FEWER.name,
-                published="12 times",
+                published=Text("12 times", "12배"),
             ),
             Comparison(
-                statement="GoogLeNet is at least 1.5 times as fast as AlexNet, which rounds to twice",
+                statement=Text(
+                    "GoogLeNet is at least 1.5 times as fast as AlexNet, which rounds to twice",
+                    "GoogLeNet의 속도는 AlexNet의 1.5배 이상이다(반올림하면 두 배)",
+                ),
                 a=GOOGLENET,
                 b=TWICE_AS_ROUNDED,
                 relation="above",
                 margin=0.0,
                 quantity=SPEED.name,
-                published="twice (taught)",
+                published=Text("twice (taught)", "두 배(강의 내용)"),
             ),
         ),
         summary=_summary(costs, measured[GOOGLENET][SPEED.name].mean),
@@ -138,26 +154,24 @@ def _arm(name: str, costs: dict[str, Counted], seconds: dict[str, Measured]) -> 
     )
 
 
-def _summary(costs: dict[str, Counted], speed: float) -> str:
+def _summary(costs: dict[str, Counted], speed: float) -> Text:
     """Parameters, work and time in two or three sentences."""
     fewer = costs[ALEXNET].parameters / costs[GOOGLENET].parameters
     more = costs[GOOGLENET].macs / costs[ALEXNET].macs
-    why = (
-        " Few parameters do not make a net fast: most of AlexNet's lie in linear layers, which use each once for an "
-        "image, where a convolution uses it at every place."
-    )
-    return (
+    said = Text(
         f"GoogLeNet has {fewer:.1f} times fewer parameters than AlexNet, and does {more:.1f} times as many "
-        f"multiply-adds for an image. Here it runs at {speed:.2f} times the speed of AlexNet."
-        f"{why if speed < TWICE_AS_ROUNDED else ''}"
+        f"multiply-adds for an image. Here it runs at {speed:.2f} times the speed of AlexNet.",
+        f"GoogLeNet은 AlexNet보다 매개변수가 {fewer:.1f}배 적고, 이미지 한 장에 드는 곱셈-덧셈은 {more:.1f}배입니다. "
+        f"여기서 잰 속도는 AlexNet의 {speed:.2f}배입니다.",
     )
+    return paragraph([said, WHY if speed < TWICE_AS_ROUNDED else NOTHING])
 
 
 CLAIM = Claim(
     name="googlenet",
     statement=Text(
         "GoogLeNet has twelve times fewer parameters than AlexNet and is twice as fast",
-        "GoogLeNet은 AlexNet보다 파라미터가 12배 적고 두 배 빠르다",
+        "GoogLeNet은 AlexNet보다 매개변수가 12배 적고 두 배 빠르다",
     ),
     source="Szegedy et al. 2014, section 1 (parameters); lecture notes (speed)",
     group="taught",

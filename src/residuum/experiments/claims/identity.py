@@ -23,23 +23,46 @@ from dataclasses import dataclass
 from functools import partial
 
 from residuum.experiments.claim import Claim, Conclusion
-from residuum.experiments.copying import Kind, errors
+from residuum.experiments.copying import RATES, Kind, errors
 from residuum.experiments.evidence import Evidence, OnProgress
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Line, lines_over
 
 DEPTHS = (2, 4, 8, 16)
 PLAIN, RESIDUAL, ZERO = "copy, no shortcuts", "copy, shortcuts", "zero, no shortcuts"
 TASKS = (PLAIN, RESIDUAL, ZERO)
 NORMALISED, BARE = "with batch normalisation", "without"
-ERROR = Quantity("relative error")
+ERROR = Quantity("relative error", korean="상대 오차")
 MARGIN = 0.1  # of the input's length
 STEPS = {"quick": 400, "short": 1600, "paper": 6400}
+# What 16 layers without shortcuts copy worse than.
+WORSE = (
+    (
+        Text(
+            "16 layers copy worse without shortcuts than with them",
+            "16층은 지름길이 없으면 있을 때보다 입력을 잘 복사하지 못한다",
+        ),
+        (RESIDUAL, 16),
+    ),
+    (
+        Text(
+            "16 layers without shortcuts copy worse than they give zero",
+            "지름길 없는 16층은 0을 내는 일보다 입력을 복사하는 일을 못한다",
+        ),
+        (ZERO, 16),
+    ),
+    (
+        Text("16 layers without shortcuts copy worse than 2", "지름길 없는 16층은 2층보다 입력을 잘 복사하지 못한다"),
+        (PLAIN, 2),
+    ),
+)
 BETWEEN_NEWS = 500  # steps times layers
-CAPTION = (
+CAPTION = Text(
     "How wrong small stacks of convolutions are after training, as a share of their input's length, over their number "
-    "of layers; a band of one standard deviation over the seeds. Each stack had the best of four learning rates."
+    "of layers; a band of one standard deviation over the seeds. Each stack had the best of four learning rates.",
+    "합성곱 층을 쌓은 작은 신경망이 학습 뒤에 얼마나 틀리는지를 입력의 크기에 대한 비로, 층수에 따라 나타냈습니다. "
+    "시드에 대한 표준편차만큼 띠를 둘렀습니다. 신경망마다 네 가지 학습률 가운데 가장 좋은 것을 썼습니다.",
 )
 
 
@@ -89,21 +112,23 @@ def measure(evidence: Evidence) -> Conclusion:
 
 def conclude(found: Mapping[str, Measured], steps: int) -> Conclusion:
     """The verdict on relative errors by `arm_name` after so many steps."""
+    stacks = len(DEPTHS) * len(TASKS) * 2
     return Conclusion(
-        arms=tuple(Arm(name=name, published="", measured={ERROR.name: each}) for name, each in found.items()),
+        conditions=f"{stacks} small stacks of convolutions, {steps:,} steps at each of {len(RATES)} learning rates",
+        arms=tuple(Arm(name=name, published=NOTHING, measured={ERROR.name: each}) for name, each in found.items()),
         quantities=(ERROR,),
         comparisons=(
-            _worse("16 layers copy worse without shortcuts than with them", PLAIN, (RESIDUAL, 16)),
-            _worse("16 layers without shortcuts copy worse than they give zero", PLAIN, (ZERO, 16)),
-            _worse("16 layers without shortcuts copy worse than 2", PLAIN, (PLAIN, 2)),
+            *(_worse(statement, PLAIN, than) for statement, than in WORSE),
             Comparison(
-                statement="16 layers with shortcuts copy all but exactly",
+                statement=Text(
+                    "16 layers with shortcuts copy all but exactly", "지름길 있는 16층은 입력을 거의 정확히 복사한다"
+                ),
                 a=arm_name(RESIDUAL, 16, NORMALISED),
                 b=0.0,
                 relation="not above",
                 margin=MARGIN,
                 quantity=ERROR.name,
-                published="easy (in words)",
+                published=Text("easy (in words)", "쉬움(말로만)"),
             ),
         ),
         summary=_summary(found, steps),
@@ -119,7 +144,7 @@ def conclude(found: Mapping[str, Measured], steps: int) -> Conclusion:
     )
 
 
-def _worse(statement: str, task: str, than: tuple[str, int]) -> Comparison:
+def _worse(statement: Text, task: str, than: tuple[str, int]) -> Comparison:
     return Comparison(
         statement=statement,
         a=arm_name(task, 16, NORMALISED),
@@ -127,20 +152,23 @@ def _worse(statement: str, task: str, than: tuple[str, int]) -> Comparison:
         relation="above",
         margin=MARGIN,
         quantity=ERROR.name,
-        published="harder (in words)",
+        published=Text("harder (in words)", "더 어려움(말로만)"),
     )
 
 
-def _summary(found: Mapping[str, Measured], steps: int) -> str:
+def _summary(found: Mapping[str, Measured], steps: int) -> Text:
     """The deepest stacks, with and without normalisation."""
     plain, residual, zero = (found[arm_name(task, 16, NORMALISED)].mean for task in TASKS)
     half = found[arm_name(RESIDUAL, 8, NORMALISED)].mean
     bare = {task: found[arm_name(task, 16, BARE)].mean for task in TASKS}
-    return (
+    return Text(
         f"After {steps:,} steps, 16 layers with batch normalisation and without shortcuts have a relative error of "
         f"{plain:.1%} when they are to copy their input, {residual:.1%} with shortcuts (8 layers: {half:.1%}), and "
         f"{zero:.1%} when they are to give zero. Without normalisation it is {bare[PLAIN]:.1%}, {bare[RESIDUAL]:.1%} "
-        f"and {bare[ZERO]:.1%}."
+        f"and {bare[ZERO]:.1%}.",
+        f"{steps:,}번 갱신한 뒤, 배치 정규화가 있는 16층의 상대 오차는 입력을 복사할 때 지름길이 없으면 {plain:.1%}, "
+        f"있으면 {residual:.1%}(8층은 {half:.1%})이고, 지름길 없이 0을 낼 때는 {zero:.1%}입니다. 정규화가 없으면 "
+        f"차례로 {bare[PLAIN]:.1%}, {bare[RESIDUAL]:.1%}, {bare[ZERO]:.1%}입니다.",
     )
 
 

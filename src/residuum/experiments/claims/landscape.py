@@ -37,7 +37,7 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.landscape import directions, line, mean_loss
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, Relation, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -55,15 +55,22 @@ MARGIN = 0.2
 SHOWN = 2.0  # of the loss of guessing
 SHOWN_LINES = 2
 
-UPWARDS = Quantity("steps upwards")
-BENDS = Quantity("bends downwards")
-CENTRE = Quantity("loss in the middle", "nats")
-RISE = Quantity("rise halfway", "nats")
+UPWARDS = Quantity("steps upwards", korean="손실이 올라가는 구간")
+BENDS = Quantity("bends downwards", korean="손실이 아래로 꺾이는 곳")
+CENTRE = Quantity("loss in the middle", "nats", korean="가운데의 손실")
+RISE = Quantity("rise halfway", "nats", korean="거리 1/2에서 늘어난 손실")
 LOSS = Quantity("training loss", "nats")
-CAPTION = (
+FIGURE_ONLY = Text("figure only", "그림만 있음")
+CONVEX = Text("the shortcuts keep it convex", "지름길이 볼록함을 지킨다")
+ROUGH = Text("without them depth makes it rough", "지름길이 없으면 깊을수록 울퉁불퉁해진다")
+SMOOTH = Text("with them depth does not", "지름길이 있으면 깊어도 그렇지 않다")
+CAPTION = Text(
     "Training loss along random directions away from the weights (0), each filter moved by so much of its own size: "
     "two lines of each net of the first seed. Higher losses are cut off at twice that of guessing, the grey line. "
-    "Compare Li et al. 2018, Figures 1 and 5, which show planes."
+    "Compare Li et al. 2018, Figures 1 and 5, which show planes.",
+    "가중치(0)에서 무작위 방향으로 벗어날 때의 학습 손실이며, 필터마다 자기 크기에 비례하여 움직였습니다. 첫 시드의 "
+    "신경망마다 두 직선입니다. 무작위로 답할 때의 손실(회색 선)의 두 배가 넘는 값은 잘랐습니다. 평면에서 그린 Li 등 "
+    "2018의 그림 1, 5와 비교해 보십시오.",
 )
 
 
@@ -122,24 +129,27 @@ def measure(evidence: Evidence) -> Conclusion:
 def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclusion:
     """Judge what was seen: for each net a look for each seed."""
     arms = tuple(
-        Arm(name=net, published="", measured=_measured(found), runs=tuple(evidence.runs(net)))
+        Arm(name=net, published=NOTHING, measured=_measured(found), runs=tuple(evidence.runs(net)))
         for net, found in looks.items()
     )
     return Conclusion(
         arms=arms,
         quantities=(BENDS, UPWARDS, CENTRE, RISE),
         comparisons=(
-            _comparison("the shortcuts keep it convex", DEEP_PLAIN, DEEP_RESIDUAL, "above"),
-            _comparison("without them depth makes it rough", DEEP_PLAIN, PLAIN, "above"),
-            _comparison("with them depth does not", DEEP_RESIDUAL, RESIDUAL, "not above"),
+            _comparison(CONVEX, DEEP_PLAIN, DEEP_RESIDUAL, "above"),
+            _comparison(ROUGH, DEEP_PLAIN, PLAIN, "above"),
+            _comparison(SMOOTH, DEEP_RESIDUAL, RESIDUAL, "not above"),
             Comparison(
-                statement=f"what lies around {DEEP_RESIDUAL} is no plateau",
+                statement=Text(
+                    f"what lies around {DEEP_RESIDUAL} is no plateau",
+                    f"{DEEP_RESIDUAL} 신경망 주변의 손실은 평평하지 않다",
+                ),
                 a=DEEP_RESIDUAL,
                 b=FLAT * looks[DEEP_RESIDUAL][0].guessing,
                 relation="above",
                 margin=0.0,
                 quantity=RISE.name,
-                published="figure only",
+                published=FIGURE_ONLY,
             ),
         ),
         summary=_summary(looks, {arm.name: arm.measured for arm in arms}),
@@ -148,16 +158,21 @@ def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclus
     )
 
 
-def _comparison(words: str, more: str, fewer: str, relation: Relation) -> Comparison:
-    how = "at more places" if relation == "above" else "at no more places"
+def _comparison(words: Text, more: str, fewer: str, relation: Relation) -> Comparison:
+    how = Text("at more places", "많은 곳에서 손실이 아래로 꺾인다")
+    if relation != "above":
+        how = Text("at no more places", "많은 곳에서 손실이 아래로 꺾이지는 않는다")
     return Comparison(
-        statement=f"{words}: the loss bends downwards {how} around {more} than around {fewer}",
+        statement=Text(
+            f"{words.en}: the loss bends downwards {how.en} around {more} than around {fewer}",
+            f"{words.ko}: {more} 신경망 주변에서는 {fewer} 신경망 주변보다 {how.ko}",
+        ),
         a=more,
         b=fewer,
         relation=relation,
         margin=MARGIN,
         quantity=BENDS.name,
-        published="figure only",
+        published=FIGURE_ONLY,
     )
 
 
@@ -170,22 +185,26 @@ def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
     }
 
 
-def _summary(looks: Mapping[str, Sequence[Look]], nets: Mapping[str, Mapping[str, Measured]]) -> str:
+def _summary(looks: Mapping[str, Sequence[Look]], nets: Mapping[str, Mapping[str, Measured]]) -> Text:
     shares = ", ".join(f"{100 * each[BENDS.name].mean:.0f} % around {net}" for net, each in nets.items())
+    korean = ", ".join(f"{net} 주변에서 {100 * each[BENDS.name].mean:.0f} %" for net, each in nets.items())
     guessing = looks[DEEP_PLAIN][0].guessing
-    deep = nets[DEEP_PLAIN]
-    numbers = (
-        f"its loss in the middle is {deep[CENTRE.name].mean:.2f} nats, where guessing costs {guessing:.2f}, and rises "
-        f"by {deep[RISE.name].mean:.2f} halfway; that of {DEEP_RESIDUAL} rises by "
-        f"{nets[DEEP_RESIDUAL][RISE.name].mean:.2f}"
-    )
+    deep, residual = nets[DEEP_PLAIN], nets[DEEP_RESIDUAL]
     if abs(deep[RISE.name].mean) < FLAT * guessing:
-        kind = f"What lies around {DEEP_PLAIN} is a plateau and no chaos: {numbers}."
-    elif deep[BENDS.name].mean > nets[DEEP_RESIDUAL][BENDS.name].mean + MARGIN:
-        kind = f"Around {DEEP_PLAIN} it goes up and down: {numbers}."
+        kind = Text(f"What lies around {DEEP_PLAIN} is a plateau and no chaos", "평평할 뿐 혼돈스럽지는 않습니다")
+    elif deep[BENDS.name].mean > residual[BENDS.name].mean + MARGIN:
+        kind = Text(f"Around {DEEP_PLAIN} it goes up and down", "오르내립니다")
     else:
-        kind = f"Around {DEEP_PLAIN} there is neither a plateau nor chaos: {numbers}."
-    return f"Of all places along lines through the trained weights, the loss is not convex at {shares}. {kind}"
+        kind = Text(f"Around {DEEP_PLAIN} there is neither a plateau nor chaos", "평평하지도 혼돈스럽지도 않습니다")
+    return Text(
+        f"Of all places along lines through the trained weights, the loss is not convex at {shares}. {kind.en}: its "
+        f"loss in the middle is {deep[CENTRE.name].mean:.2f} nats, where guessing costs {guessing:.2f}, and rises by "
+        f"{deep[RISE.name].mean:.2f} halfway; that of {DEEP_RESIDUAL} rises by {residual[RISE.name].mean:.2f}.",
+        f"학습된 가중치를 지나는 직선에서 손실이 볼록하지 않은 곳은 {korean}입니다. {DEEP_PLAIN} 신경망 주변의 손실은 "
+        f"{kind.ko}: 가운데에서 {deep[CENTRE.name].mean:.2f} nats(무작위로 답하면 {guessing:.2f})이고 거리 1/2까지 "
+        f"가면 {deep[RISE.name].mean:+.2f} 변합니다. {DEEP_RESIDUAL} 신경망에서는 {residual[RISE.name].mean:+.2f} "
+        "변합니다.",
+    )
 
 
 def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:
@@ -207,7 +226,7 @@ CLAIM = Claim(
     name="landscape",
     statement=Text(
         "Shortcuts keep the loss around the weights of a deep network a bowl; without them it is none",
-        "지름길이 있으면 깊은 신경망의 가중치 둘레에서 손실이 그릇 모양을 유지하고, 없으면 그렇지 않다",
+        "지름길이 있으면 깊은 신경망의 가중치 주변에서 손실이 그릇 모양을 유지하고, 없으면 그렇지 않다",
     ),
     source="Li et al. 2018, section 6, Figures 1 and 5",
     group="beyond",

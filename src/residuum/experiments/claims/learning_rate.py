@@ -27,13 +27,15 @@ from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Comparison, Measured
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 
 MARGIN = 0.01  # one percentage point
 FAR = 0.1  # ten percentage points: works against does not work
-CAPTION = (
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation; a training that diverged "
-    "counts as the error of chance. Compare Ioffe & Szegedy 2015, Figure 2, whose nets are of another kind."
+    "counts as the error of chance. Compare Ioffe & Szegedy 2015, Figure 2, whose nets are of another kind.",
+    "마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 발산한 학습은 무작위로 찍을 때의 오차로 셌습니다. Ioffe & "
+    "Szegedy 2015, 그림 2와 비교해 보십시오. 그 신경망은 종류가 다릅니다.",
 )
 
 
@@ -43,7 +45,7 @@ class Case:
 
     net: str
     changes: Mapping[str, float]
-    published: str
+    published: Text
 
 
 WITH, WITHOUT = "plain20", "plain20+batch_norm=no"
@@ -51,10 +53,18 @@ LOWER = {"learning_rate": 0.01}
 NORMALISED_HIGH, NORMALISED_LOW = "BN, rate 0.1", "BN, rate 0.01"
 BARE_HIGH, BARE_LOW = "no BN, rate 0.1", "no BN, rate 0.01"
 CASES = {
-    NORMALISED_HIGH: Case(WITH, {}, "used by He et al. 2015"),
-    NORMALISED_LOW: Case(WITH, LOWER, ""),
-    BARE_HIGH: Case(WITHOUT, {}, "diverges at 5 times the usual rate (Inception)"),
-    BARE_LOW: Case(WITHOUT, LOWER, "used by AlexNet and VGG"),
+    NORMALISED_HIGH: Case(WITH, {}, Text("used by He et al. 2015", "He 등 2015에서 사용")),
+    NORMALISED_LOW: Case(WITH, LOWER, NOTHING),
+    BARE_HIGH: Case(
+        WITHOUT, {}, Text("diverges at 5 times the usual rate (Inception)", "보통 학습률의 5배에서 발산(Inception)")
+    ),
+    BARE_LOW: Case(WITHOUT, LOWER, Text("used by AlexNet and VGG", "AlexNet과 VGG에서 사용")),
+}
+LEARNS_AT = {  # without normalisation: at the higher rate, at the lower one
+    (True, True): Text("both rates", "두 학습률 모두에서 학습됩니다"),
+    (True, False): Text("0.1 alone", "0.1에서만 학습됩니다"),
+    (False, True): Text("0.01 alone", "0.01에서만 학습됩니다"),
+    (False, False): Text("neither rate", "어느 학습률에서도 학습되지 않습니다"),
 }
 
 
@@ -88,25 +98,35 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=evidence.errors,
         comparisons=(
             Comparison(
-                statement="with BN, a rate of 0.1 trains no worse than 0.01",
+                statement=Text(
+                    "with BN, a rate of 0.1 trains no worse than 0.01",
+                    "BN이 있으면 학습률이 0.1일 때의 학습 오차가 0.01일 때보다 크지 않다",
+                ),
                 a=NORMALISED_HIGH,
                 b=NORMALISED_LOW,
                 relation="not above",
                 margin=MARGIN,
                 quantity=TRAINING_ERROR.name,
-                published="0.1 used (He et al. 2015)",
+                published=Text("0.1 used (He et al. 2015)", "0.1 사용(He 등 2015)"),
             ),
             Comparison(
-                statement="without BN, a rate of 0.1 trains far worse than 0.01",
+                statement=Text(
+                    "without BN, a rate of 0.1 trains far worse than 0.01",
+                    "BN이 없으면 학습률이 0.1일 때의 학습 오차가 0.01일 때보다 훨씬 크다",
+                ),
                 a=BARE_HIGH,
                 b=BARE_LOW,
                 relation="above",
                 margin=FAR,
                 quantity=TRAINING_ERROR.name,
-                published="diverges (Ioffe & Szegedy 2015)",
+                published=Text("diverges (Ioffe & Szegedy 2015)", "발산(Ioffe & Szegedy 2015)"),
             ),
             Comparison(
-                statement=f"without BN, a rate of 0.01 does train: more than 10 points below chance, {at_chance:.0%}",
+                statement=Text(
+                    f"without BN, a rate of 0.01 does train: more than 10 points below chance, {at_chance:.0%}",
+                    f"BN이 없어도 학습률이 0.01이면 학습된다: 무작위로 찍을 때의 오차 {at_chance:.0%}보다 10 %p 넘게 "
+                    "작다",
+                ),
                 a=BARE_LOW,
                 b=at_chance - FAR,
                 relation="not above",
@@ -120,17 +140,27 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(training: Mapping[str, Measured], diverged: int, at_chance: float) -> str:
+def _summary(training: Mapping[str, Measured], diverged: int, at_chance: float) -> Text:
     """The four training errors, at which rates the net learns without normalisation, and how many diverged."""
+    high, low, bare_high, bare_low = (training[name].percent() for name in CASES)
     learns = [training[name].mean < at_chance - FAR for name in (BARE_HIGH, BARE_LOW)]
-    places = {(True, True): "both rates", (True, False): "0.1 alone", (False, True): "0.01 alone"}
-    where = places.get((learns[0], learns[1]), "neither rate")
-    number = "No training" if not diverged else "1 training" if diverged == 1 else f"{diverged} trainings"
-    counts = f", counted as the error of chance, {at_chance:.0%}" if diverged else ""
-    return (
-        f"With batch normalisation, plain-20 ends at a training error of {training[NORMALISED_HIGH].percent()} at a "
-        f"rate of 0.1 and {training[NORMALISED_LOW].percent()} at 0.01; without it, at {training[BARE_HIGH].percent()} "
-        f"and {training[BARE_LOW].percent()}: it learns at {where}. {number} diverged{counts}."
+    where = LEARNS_AT[learns[0], learns[1]]
+    said = Text(
+        f"With batch normalisation, plain-20 ends at a training error of {high} at a rate of 0.1 and {low} at 0.01; "
+        f"without it, at {bare_high} and {bare_low}: it learns at {where.en}.",
+        f"배치 정규화가 있으면 plain-20의 마지막 학습 오차는 학습률 0.1에서 {high}, 0.01에서 {low}입니다. 배치 "
+        f"정규화가 없으면 차례로 {bare_high}, {bare_low}이며, {where.ko}.",
+    )
+    return paragraph([said, _failures(diverged, at_chance)])
+
+
+def _failures(diverged: int, at_chance: float) -> Text:
+    if not diverged:
+        return Text("No training diverged.", "발산한 학습은 없습니다.")
+    number = "1 training" if diverged == 1 else f"{diverged} trainings"
+    return Text(
+        f"{number} diverged, counted as the error of chance, {at_chance:.0%}.",
+        f"학습 {diverged}번이 발산했으며, 무작위로 찍을 때의 오차 {at_chance:.0%}로 셌습니다.",
     )
 
 

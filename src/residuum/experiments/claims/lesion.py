@@ -33,7 +33,7 @@ from residuum.experiments.setting import Setting
 from residuum.insight.lesions import lesions, removable
 from residuum.insight.terms import blocks_of, shortcut_kind
 from residuum.records.finding import Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -43,16 +43,22 @@ IMAGES = 300
 ORDERS = 3
 SHARES = tuple(eighth / 8 for eighth in range(1, 9))
 HARDLY, DESTROYED, SMOOTH = 0.05, 0.25, 0.5
-PUBLISHED = {DEEP: "110 layers: hardly more (Figure 3)", PLAIN: "VGG: chance (Figure 3)"}
+PUBLISHED = {
+    DEEP: Text("110 layers: hardly more (Figure 3)", "110층: 거의 늘지 않음(그림 3)"),
+    PLAIN: Text("VGG: chance (Figure 3)", "VGG: 무작위로 답하는 수준(그림 3)"),
+}
 
-RISE = Quantity("rise without one block")
-WORST = Quantity("largest rise")
-STEP = Quantity("largest step, of the rise without all")
+RISE = Quantity("rise without one block", korean="블록 하나를 뺐을 때 늘어난 오차")
+WORST = Quantity("largest rise", korean="가장 크게 늘어난 오차")
+STEP = Quantity("largest step, of the rise without all", korean="오차가 가장 크게 뛴 폭(전부 뺐을 때 늘어난 오차 대비)")
 ERROR = Quantity("error")
-CAPTION = (
+CAPTION = Text(
     "Left: error without the one block at this place, from the first (0) to the last (100) that keeps the shape of "
     "its maps. Right: error without so many of them, taken out in random order. Mean over the seeds with a band of "
-    "one standard deviation. Compare Veit et al. 2016, Figures 3 and 5(a)."
+    "one standard deviation. Compare Veit et al. 2016, Figures 3 and 5(a).",
+    "왼쪽: 특징 맵의 모양을 바꾸지 않는 블록 가운데 첫째(0)부터 마지막(100)까지, 그 자리의 블록 하나를 뺐을 때의 오차. "
+    "오른쪽: 여러 블록을 무작위 순서로 뺐을 때의 오차. 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. Veit 등 2016, "
+    "그림 3과 5(a)와 비교해 보십시오.",
 )
 
 
@@ -112,35 +118,41 @@ def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclus
     """Judge what was seen: for each net a look for each seed."""
     own = {net: _measured(found) for net, found in looks.items()}
     return Conclusion(
-        arms=tuple(evidence.arm(net, PUBLISHED.get(net, ""), own=own[net]) for net in looks),
+        arms=tuple(evidence.arm(net, PUBLISHED.get(net, NOTHING), own=own[net]) for net in looks),
         quantities=(evidence.judged_error, RISE, WORST, STEP),
         comparisons=(
             Comparison(
-                statement=f"{DEEP} hardly misses a block",
+                statement=Text(f"{DEEP} hardly misses a block", f"{DEEP} 신경망은 블록 하나가 빠져도 거의 그대로다"),
                 a=DEEP,
                 b=0.0,
                 relation="not above",
                 margin=HARDLY,
                 quantity=RISE.name,
-                published="figure only: hardly any",
+                published=Text("figure only: hardly any", "그림만 있음: 거의 없음"),
             ),
             Comparison(
-                statement=f"{PLAIN} is destroyed by what its residual twin can bear",
+                statement=Text(
+                    f"{PLAIN} is destroyed by what its residual twin can bear",
+                    f"층이 같은 {TWIN} 신경망은 견디지만 {PLAIN} 신경망은 망가진다",
+                ),
                 a=PLAIN,
                 b=TWIN,
                 relation="above",
                 margin=DESTROYED,
                 quantity=RISE.name,
-                published="figure only: to chance",
+                published=Text("figure only: to chance", "그림만 있음: 무작위로 답하는 수준으로"),
             ),
             Comparison(
-                statement=f"without more and more blocks {DEEP} errs smoothly more",
+                statement=Text(
+                    f"without more and more blocks {DEEP} errs smoothly more",
+                    f"블록을 점점 더 빼면 {DEEP} 신경망의 오차는 완만하게 늘어난다",
+                ),
                 a=DEEP,
                 b=0.0,
                 relation="not above",
                 margin=SMOOTH,
                 quantity=STEP.name,
-                published="figure only: smoothly",
+                published=Text("figure only: smoothly", "그림만 있음: 완만하게"),
             ),
         ),
         summary=_summary(own),
@@ -157,16 +169,22 @@ def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
     }
 
 
-def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> str:
+def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> Text:
     rises = ", ".join(
         f"{net} by {100 * each[RISE.name].mean:.1f} points (at worst {100 * each[WORST.name].mean:.1f})"
         for net, each in nets.items()
     )
+    korean = ", ".join(
+        f"{net} {100 * each[RISE.name].mean:.1f} %p(가장 클 때 {100 * each[WORST.name].mean:.1f})"
+        for net, each in nets.items()
+    )
     whole = nets[DEEP]
     step = f"{100 * whole[STEP.name].mean:.0f} %"
-    return (
+    return Text(
         f"Without one block the error rises, on average over the blocks: {rises}. When the blocks of {DEEP} go one "
-        f"after another, the eighth of them that costs most brings {step} of what all of them cost."
+        f"after another, the eighth of them that costs most brings {step} of what all of them cost.",
+        f"블록 하나를 빼면 오차가 블록들의 평균으로 다음만큼 늘어납니다: {korean}. {DEEP} 신경망의 블록을 차례로 빼면, "
+        f"오차를 가장 크게 늘리는 8분의 1이 전부 뺐을 때 늘어난 오차의 {step}를 차지합니다.",
     )
 
 

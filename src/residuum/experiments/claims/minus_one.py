@@ -34,7 +34,7 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import GradientSplit, gradient_split
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -45,16 +45,19 @@ HALF = 0.5
 HARDLY_EVER = 0.05
 CANCELS = -1.0
 
-ALONG = Quantity("F's part along the shortcut's", "")
-SIZE = Quantity("F's part, size", "")
-OPPOSED = Quantity("F's part opposes the shortcut's")
-HALVED = Quantity("more than half lost in a block")
-HALVED_IN_STAGE = Quantity("more than half lost in a stage")
+ALONG = Quantity("F's part along the shortcut's", "", korean="F 쪽 그래디언트의 지름길 쪽 방향 성분")
+SIZE = Quantity("F's part, size", "", korean="F 쪽 그래디언트의 크기")
+OPPOSED = Quantity("F's part opposes the shortcut's", korean="F 쪽 그래디언트가 지름길 쪽과 반대 방향")
+HALVED = Quantity("more than half lost in a block", korean="한 블록에서 절반 넘게 줄어듦")
+HALVED_IN_STAGE = Quantity("more than half lost in a stage", korean="한 단계에서 절반 넘게 줄어듦")
 PARTS = Quantity("part through F, of the shortcut's", "")
-CAPTION = (
+CAPTION = Text(
     "The part of the gradient that comes back through F, as a share of the part that comes by the shortcut: its size, "
     "and how far it points along that part. At -1, the grey line, the two would cancel. Mean over images and seeds "
-    "with a band of one standard deviation over the seeds. Compare He et al. 2016, equation 5."
+    "with a band of one standard deviation over the seeds. Compare He et al. 2016, equation 5.",
+    "F를 지나 돌아오는 그래디언트를 지름길로 오는 그래디언트에 대한 비로 나타냈습니다. 하나는 그 크기이고, 하나는 "
+    "지름길 쪽 그래디언트 방향의 성분입니다. 회색 선인 -1에서는 둘이 상쇄됩니다. 이미지와 시드의 평균이며 시드에 대한 "
+    "표준편차만큼 띠를 둘렀습니다. He 등 2016, 식 5와 비교해 보십시오.",
 )
 
 
@@ -115,22 +118,26 @@ def measure(evidence: Evidence) -> Conclusion:
 def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclusion:
     """Judge what was seen: for each net a look for each seed."""
     arms = tuple(
-        Arm(name=net, published="", measured=_measured(found), runs=tuple(evidence.runs(net)))
+        Arm(name=net, published=NOTHING, measured=_measured(found), runs=tuple(evidence.runs(net)))
         for net, found in looks.items()
     )
-    asked = [(net, HALVED, "block") for net in looks] + [(net, HALVED_IN_STAGE, "stage") for net in looks if net == PRE]
+    block, stage = Text("block", "블록"), Text("stage", "단계")
+    asked = [(net, HALVED, block) for net in looks] + [(net, HALVED_IN_STAGE, stage) for net in looks if net == PRE]
     return Conclusion(
         arms=arms,
         quantities=(HALVED, HALVED_IN_STAGE, OPPOSED, ALONG, SIZE),
         comparisons=tuple(
             Comparison(
-                statement=f"hardly any gradient of {net} loses more than half in a {where}",
+                statement=Text(
+                    f"hardly any gradient of {net} loses more than half in a {where.en}",
+                    f"{net} 신경망의 그래디언트가 한 {where.ko}에서 절반 넘게 줄어드는 일은 거의 없다",
+                ),
                 a=net,
                 b=0.0,
                 relation="not above",
                 margin=HARDLY_EVER,
                 quantity=quantity.name,
-                published="unlikely",
+                published=Text("unlikely", "일어나기 어려움"),
             )
             for net, quantity, where in asked
         ),
@@ -150,16 +157,28 @@ def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
     }
 
 
-def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> str:
+def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> Text:
     said = [
-        f"In {net} the two parts of a gradient oppose each other in {each[OPPOSED.name].percent()} of all blocks and "
-        f"images, and {each[HALVED.name].percent()} lose more than half by it; on average F adds "
-        f"{each[ALONG.name].mean:+.2f} of what the shortcut brings, where -1 would cancel it."
+        Text(
+            f"In {net} the two parts of a gradient oppose each other in {each[OPPOSED.name].percent()} of all blocks "
+            f"and images, and {each[HALVED.name].percent()} lose more than half by it; on average F adds "
+            f"{each[ALONG.name].mean:+.2f} of what the shortcut brings, where -1 would cancel it.",
+            f"{net} 신경망에서 그래디언트의 두 부분(지름길 쪽과 F 쪽)은 모든 블록과 이미지 중 "
+            f"{each[OPPOSED.name].percent()}에서 서로 반대 방향이고, {each[HALVED.name].percent()}에서 그 때문에 절반 "
+            f"넘게 줄어듭니다. F 쪽이 더하는 것은 평균하여 지름길 쪽의 {each[ALONG.name].mean:+.2f}배이며, -1배라면 "
+            "상쇄됩니다.",
+        )
         for net, each in nets.items()
     ]
     often = max(each[HALVED.name].mean for each in nets.values())
-    rarely = "So F takes back much of the gradient only now and then."
-    return " ".join([*said, rarely if often < HARDLY_EVER else "So F need not be exactly -1 to weaken gradients much."])
+    rarely = Text(
+        "So F takes back much of the gradient only now and then.", "따라서 F가 그래디언트를 크게 지우는 일은 드뭅니다."
+    )
+    often_enough = Text(
+        "So F need not be exactly -1 to weaken gradients much.",
+        "따라서 F 쪽이 정확히 -1배가 아니어도 그래디언트는 크게 약해질 수 있습니다.",
+    )
+    return paragraph([*said, rarely if often < HARDLY_EVER else often_enough])
 
 
 def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:

@@ -35,7 +35,7 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_norms
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -44,16 +44,28 @@ TRAINED = (SHALLOW, DEEP)
 UNTRAINED = {net: f"{net}, untrained" for net in (SHALLOW, DEEP, BARE)}
 DEGRADED = 0.01  # one percentage point of training error, as in `degradation`
 A_TENTH = 1.0  # powers of ten
+HEALTHY = Text("healthy norms", "건강한 크기")
 FLOOR = 1e-30  # a gradient of 0 has no logarithm
 
-PASSING = Quantity("gradient, first against last third", "powers of ten")
-REACHING = Quantity("gradient, first third", "powers of ten")
-FIRST = Quantity("gradient, first convolution against last third", "powers of ten")
+PASSING = Quantity("gradient, first against last third", "powers of ten", korean="그래디언트, 앞 1/3 대 뒤 1/3")
+REACHING = Quantity("gradient, first third", "powers of ten", korean="그래디언트, 앞 1/3")
+FIRST = Quantity(
+    "gradient, first convolution against last third", "powers of ten", korean="그래디언트, 첫 합성곱 대 뒤 1/3"
+)
 RELATIVE = Quantity("gradient, of the weight's norm", "")
-CAPTION = (
+VANISHES = Text("So gradients do vanish in it.", "따라서 그래디언트가 실제로 사라집니다.")
+GROWS = Text(
+    "Taken by thirds it does not vanish: before training it grows on its way back, also unhealthy.",
+    "1/3씩 나누어 보면 사라지지 않습니다. 학습 전에는 앞쪽 층으로 돌아가면서 커지는데, 이것도 건강하지는 않습니다.",
+)
+STAYS = Text("Taken by thirds it does not vanish.", "1/3씩 나누어 보면 사라지지 않습니다.")
+CAPTION = Text(
     "Gradient of each convolution's weight as a share of the weight's norm, from the image (1) to the classifier. A "
     "vanishing gradient would fall to the left, on this scale along a line. Mean over the seeds with a band of one "
-    "standard deviation. He et al. 2015, section 4.1, state it and show no figure."
+    "standard deviation. He et al. 2015, section 4.1, state it and show no figure.",
+    "합성곱마다 가중치에 대한 그래디언트의 크기를 가중치의 크기로 나눈 값이며, 이미지 쪽(1)에서 분류기 쪽으로 "
+    "늘어놓았습니다. 사라지는 그래디언트라면 왼쪽으로 갈수록 이 눈금에서 직선으로 떨어집니다. 시드들의 평균에 "
+    "표준편차만큼 띠를 둘렀습니다. He 등 2015의 4.1절은 말로만 밝히고 그림은 싣지 않았습니다.",
 )
 
 
@@ -109,7 +121,7 @@ def _untrained(evidence: Evidence, net: str) -> list[list[float]]:
 def conclude(evidence: Evidence, flows: Mapping[str, Sequence[Sequence[float]]]) -> Conclusion:
     """Judge what was seen: for each arm the gradients in each seed's net."""
     own = {name: _measured(each) for name, each in flows.items()}
-    arms = [Arm(name=name, published="", measured=own[name]) for name in UNTRAINED.values()]
+    arms = [Arm(name=name, published=NOTHING, measured=own[name]) for name in UNTRAINED.values()]
     arms += [evidence.arm(net, own=own[net]) for net in TRAINED]
     return Conclusion(
         arms=tuple(arms),
@@ -131,59 +143,71 @@ def _measured(flows: Sequence[Sequence[float]]) -> dict[str, Measured]:
 
 def _comparisons() -> tuple[Comparison, ...]:
     degraded = Comparison(
-        statement=f"{DEEP} trains worse than {SHALLOW}: there is degradation to explain",
+        statement=Text(
+            f"{DEEP} trains worse than {SHALLOW}: there is degradation to explain",
+            f"{DEEP} 신경망은 {SHALLOW} 신경망보다 학습 오차가 크다: 설명할 성능 저하가 있다",
+        ),
         a=DEEP,
         b=SHALLOW,
         relation="above",
         margin=DEGRADED,
         quantity=TRAINING_ERROR.name,
-        published="figure only: worse",
+        published=Text("figure only: worse", "그림만 있음: 더 나쁨"),
     )
     passes = [
         Comparison(
-            statement=f"in {name} no less than a tenth of the gradient is left in the first third",
+            statement=Text(
+                f"in {name} no less than a tenth of the gradient is left in the first third",
+                f"{words}의 앞 1/3에 그래디언트가 10분의 1 넘게 남아 있다",
+            ),
             a=name,
             b=-A_TENTH,
             relation="above",
             margin=0.0,
             quantity=PASSING.name,
-            published="healthy norms",
+            published=HEALTHY,
         )
-        for name in (UNTRAINED[DEEP], DEEP)
+        for name, words in ((UNTRAINED[DEEP], f"학습 전 {DEEP} 신경망"), (DEEP, f"학습한 {DEEP} 신경망"))
     ]
     reaches = Comparison(
-        statement=f"the gradient in the first third of {DEEP} is no less than a tenth of {SHALLOW}'s, untrained",
+        statement=Text(
+            f"the gradient in the first third of {DEEP} is no less than a tenth of {SHALLOW}'s, untrained",
+            f"학습 전 {DEEP} 신경망의 앞 1/3에서 그래디언트가 {SHALLOW} 신경망의 10분의 1보다 작지 않다",
+        ),
         a=UNTRAINED[SHALLOW],
         b=UNTRAINED[DEEP],
         relation="not above",
         margin=A_TENTH,
         quantity=REACHING.name,
-        published="healthy norms",
+        published=HEALTHY,
     )
     return (degraded, *passes, reaches)
 
 
-def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> str:
-    def words(name: str) -> str:
-        return f"{10 ** arms[name][PASSING.name].mean:,.3g} times"
+def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> Text:
+    def ratio(name: str) -> str:
+        return f"{10 ** arms[name][PASSING.name].mean:,.3g}"
 
     errors = {net: arms[net][TRAINING_ERROR.name].percent() for net in TRAINED}
     bare = 10 ** (arms[UNTRAINED[BARE]][REACHING.name].mean - arms[UNTRAINED[DEEP]][REACHING.name].mean)
     earliest = 10 ** arms[DEEP][FIRST.name].mean
-    said = (
+    said = Text(
         f"{DEEP} ends at a training error of {errors[DEEP]}, {SHALLOW} at {errors[SHALLOW]}. In the first third of "
-        f"{DEEP} the gradient is {words(UNTRAINED[DEEP])} that in the last third before training and {words(DEEP)} "
-        f"after it (in its very first convolution {earliest:.2g} times); in {SHALLOW} {words(UNTRAINED[SHALLOW])} and "
-        f"{words(SHALLOW)}; in {DEEP} without batch normalisation, untrained, {words(UNTRAINED[BARE])}, and all of it "
-        f"is {bare:.1g} times what it is with it. "
+        f"{DEEP} the gradient is {ratio(UNTRAINED[DEEP])} times that in the last third before training and "
+        f"{ratio(DEEP)} times after it (in its very first convolution {earliest:.2g} times); in {SHALLOW} "
+        f"{ratio(UNTRAINED[SHALLOW])} times and {ratio(SHALLOW)} times; in {DEEP} without batch normalisation, "
+        f"untrained, {ratio(UNTRAINED[BARE])} times, and all of it is {bare:.1g} times what it is with it.",
+        f"{DEEP} 신경망의 마지막 학습 오차는 {errors[DEEP]}, {SHALLOW} 신경망은 {errors[SHALLOW]}입니다. {DEEP} "
+        f"신경망의 앞 1/3에서 그래디언트는 뒤 1/3에 견주어 학습 전 {ratio(UNTRAINED[DEEP])}배, 학습 후 "
+        f"{ratio(DEEP)}배이고(맨 첫 합성곱에서는 {earliest:.2g}배), {SHALLOW} 신경망에서는 "
+        f"{ratio(UNTRAINED[SHALLOW])}배와 {ratio(SHALLOW)}배입니다. 배치 정규화가 없는 {DEEP} 신경망에서는 학습 전 "
+        f"{ratio(UNTRAINED[BARE])}배이며, 그래디언트 전체가 정규화가 있을 때의 {bare:.1g}배입니다.",
     )
     before = arms[UNTRAINED[DEEP]][PASSING.name].mean
     lowest = min(before, arms[DEEP][PASSING.name].mean)
     if lowest < -A_TENTH:
-        return said + "So gradients do vanish in it."
-    if before > A_TENTH:
-        return said + "Taken by thirds it does not vanish: before training it grows on its way back, also unhealthy."
-    return said + "Taken by thirds it does not vanish."
+        return paragraph([said, VANISHES])
+    return paragraph([said, GROWS if before > A_TENTH else STAYS])
 
 
 def _drawing(flows: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
@@ -202,7 +226,8 @@ CLAIM = Claim(
     name="not_vanishing",
     statement=Text(
         "Degradation is not vanishing gradients: with batch normalisation they reach the first layers of plain nets",
-        "깊은 plain 신경망의 성능 저하는 그래디언트 소실이 아니다: 배치 정규화가 있으면 첫 층까지 닿는다",
+        "깊은 plain 신경망의 성능 저하는 그래디언트 소실 때문이 아니다: 배치 정규화가 있으면 그래디언트가 첫 층까지 "
+        "닿는다",
     ),
     source="He et al. 2015, section 4.1",
     group="He et al. 2015",

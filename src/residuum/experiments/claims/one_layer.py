@@ -31,15 +31,17 @@ MARGIN = 0.01  # one percentage point
 PLAIN, ONE, TWO = "no shortcuts", "one layer a block", "two layers a block"
 NETS = {PLAIN: "plain20", ONE: "resnet20+block=single+blocks=6,6,6", TWO: "resnet20"}
 PUBLISHED = {
-    PLAIN: "figure only",
-    ONE: "9.90 (CIFAR-10, 110 layers), no advantage observed",
-    TWO: "8.75 (CIFAR-10); 6.61 (110 layers)",
+    PLAIN: Text("figure only", "그림만 있음"),
+    ONE: Text("9.90 (CIFAR-10, 110 layers), no advantage observed", "9.90 (CIFAR-10, 110층), 이점이 관찰되지 않음"),
+    TWO: Text("8.75 (CIFAR-10); 6.61 (110 layers)", "8.75 (CIFAR-10); 6.61 (110층)"),
 }
-PARAMETERS = Quantity("parameters", "")
-CAPTION = (
+PARAMETERS = Quantity("parameters", "", korean="매개변수")
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation, of three nets with the same "
     "20 weighted layers. The diamond, where the data are CIFAR-10, is the published error of ResNet-20. Compare He et "
-    "al. 2016, Table 3, first row, which has 110 layers."
+    "al. 2016, Table 3, first row, which has 110 layers.",
+    "가중치가 있는 층이 똑같이 20개인 세 신경망의 마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 데이터가 "
+    "CIFAR-10일 때 마름모는 발표된 ResNet-20의 오차입니다. He 등 2016, 표 3의 첫 행(110층)과 비교해 보십시오.",
 )
 
 
@@ -60,22 +62,25 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=(*evidence.errors, PARAMETERS),
         comparisons=(
             Comparison(
-                statement="without shortcuts the net is no worse than with one over each layer: no advantage",
+                statement=Text(
+                    "without shortcuts the net is no worse than with one over each layer: no advantage",
+                    "지름길이 없어도 층마다 지름길이 있는 신경망보다 못하지 않다: 층마다 둔 지름길은 이점이 없다",
+                ),
                 a=PLAIN,
                 b=ONE,
                 relation="not above",
                 margin=MARGIN,
                 quantity=error.name,
-                published="no advantage observed",
+                published=Text("no advantage observed", "이점이 관찰되지 않음"),
             ),
             Comparison(
-                statement="one layer a block does worse than two",
+                statement=Text("one layer a block does worse than two", "블록마다 층이 하나면 둘일 때보다 못하다"),
                 a=ONE,
                 b=TWO,
                 relation="above",
                 margin=0.0,
                 quantity=error.name,
-                published="9.90 against 6.61 (110 layers)",
+                published=Text("9.90 against 6.61 (110 layers)", "9.90 대 6.61 (110층)"),
             ),
         ),
         summary=_summary(evidence, error),
@@ -84,14 +89,17 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(evidence: Evidence, error: Quantity) -> str:
+def _summary(evidence: Evidence, error: Quantity) -> Text:
     """The three errors and the two differences."""
     plain, one, two = (evidence.error(net, error) for net in NETS.values())
-    return (
+    return Text(
         f"{error.name.capitalize()} at 20 layers: {plain.percent()} without shortcuts, {one.percent()} with one over "
         f"each layer, {two.percent()} with one over each two. So shortcuts over single layers change the error of the "
         f"plain net by {100 * (one.mean - plain.mean):+.2f} points, and shortcuts over two layers by "
-        f"{100 * (two.mean - plain.mean):+.2f} (below 0: better)."
+        f"{100 * (two.mean - plain.mean):+.2f} (below 0: better).",
+        f"20층의 {error.label.ko}: 지름길이 없으면 {plain.percent()}, 층마다 있으면 {one.percent()}, 두 층마다 있으면 "
+        f"{two.percent()}. 지름길이 없는 신경망의 오차를 층마다 둔 지름길은 {100 * (one.mean - plain.mean):+.2f} %p, "
+        f"두 층마다 둔 지름길은 {100 * (two.mean - plain.mean):+.2f} %p 바꿉니다(0보다 작으면 나아짐).",
     )
 
 

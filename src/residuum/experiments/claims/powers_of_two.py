@@ -25,7 +25,7 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.timing import Work, in_rounds, relative
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Line, lines_over
 
 BATCH, SIZE, KERNEL = 16, 28, 3
@@ -34,14 +34,27 @@ POWERS = (64, 128)
 WIDTHS = (48, 56, 60, 63, 64, 65, 68, 72, 80, 112, 120, 127, 128, 129, 136, 144)
 BY_ONE, BY_SIXTEEN = 1, 16
 KINDS = {"neighbours by 1": BY_ONE, "neighbours by 16": BY_SIXTEEN}
-RATE = Quantity("speed", "billion multiply-adds a second")
-FASTER = Quantity("powers of two against them", "times as fast")
+STATEMENTS = {
+    "neighbours by 1": Text(
+        "powers of two are faster than one filter more or fewer",
+        "필터 수가 2의 거듭제곱이면 하나 많거나 적을 때보다 빠르다",
+    ),
+    "neighbours by 16": Text(
+        "powers of two are faster than other multiples of 16",
+        "필터 수가 2의 거듭제곱이면 16의 다른 배수일 때보다 빠르다",
+    ),
+}
+RATE = Quantity("speed", "billion multiply-adds a second", korean="속도")
+FASTER = Quantity("powers of two against them", "times as fast", korean="2의 거듭제곱이 이들보다")
 MARGIN = 0.1
 PASSES = 3  # forward pass, gradient of the input, gradient of the weights: each as many multiply-adds
-CAPTION = (
+CAPTION = Text(
     "Multiply-adds a second of a 3x3 convolution, forwards and backwards, over its number of filters; a band of one "
     "standard deviation over the rounds. If powers of two were special, 64 and 128 would stand out from 48, 80, 112 "
-    "and 144 as well as from their nearest neighbours."
+    "and 144 as well as from their nearest neighbours.",
+    "3x3 합성곱의 순전파와 역전파가 1초에 하는 곱셈-덧셈 수를 필터 수에 따라 나타냈습니다. 여러 차례 잰 값의 "
+    "표준편차만큼 띠를 둘렀습니다. 2의 거듭제곱이 특별하다면, 64와 128은 바로 옆의 필터 수뿐 아니라 48, 80, 112, "
+    "144보다도 두드러져야 합니다.",
 )
 
 
@@ -91,14 +104,11 @@ def conclude(seconds: dict[int, Measured]) -> Conclusion:
     against = {kind: faster_than(rates, distance) for kind, distance in KINDS.items()}
     return Conclusion(
         arms=(
-            *(Arm(name=f"{width} filters", published="", measured={RATE.name: rates[width]}) for width in rates),
-            *(Arm(name=kind, published="", measured={FASTER.name: each}) for kind, each in against.items()),
+            *(Arm(name=f"{width} filters", published=NOTHING, measured={RATE.name: rates[width]}) for width in rates),
+            *(Arm(name=kind, published=NOTHING, measured={FASTER.name: each}) for kind, each in against.items()),
         ),
         quantities=(RATE, FASTER),
-        comparisons=(
-            _comparison("powers of two are faster than one filter more or fewer", "neighbours by 1"),
-            _comparison("powers of two are faster than other multiples of 16", "neighbours by 16"),
-        ),
+        comparisons=tuple(map(_comparison, KINDS)),
         summary=_summary(against["neighbours by 1"].mean, against["neighbours by 16"].mean),
         drawing=lines_over(
             {
@@ -125,31 +135,46 @@ def _line(rates: dict[int, Measured], widths: list[int]) -> Line:
     return Line(widths, [rates[width] for width in widths])
 
 
-def _comparison(statement: str, kind: str) -> Comparison:
+def _comparison(kind: str) -> Comparison:
     return Comparison(
-        statement=statement,
+        statement=STATEMENTS[kind],
         a=kind,
         b=1.0,
         relation="above",
         margin=MARGIN,
         quantity=FASTER.name,
-        published="faster (taught)",
+        published=Text("faster (taught)", "더 빠름(강의 내용)"),
     )
 
 
-def _summary(by_one: float, by_sixteen: float) -> str:
-    """Which of the two explains the speed."""
-    found = (
+def _summary(by_one: float, by_sixteen: float) -> Text:
+    """How much faster, and which of the two explains it."""
+    found = Text(
         f"A convolution with 64 or 128 filters works {by_one:.2f} times as fast as with one filter more or fewer, and "
-        f"{by_sixteen:.2f} times as fast as with 16 more or fewer."
+        f"{by_sixteen:.2f} times as fast as with 16 more or fewer.",
+        f"필터가 64개나 128개인 합성곱의 속도는 필터가 하나 많거나 적을 때의 {by_one:.2f}배, 16개 많거나 적을 때의 "
+        f"{by_sixteen:.2f}배입니다.",
     )
+    return paragraph([found, _explanation(by_one, by_sixteen)])
+
+
+def _explanation(by_one: float, by_sixteen: float) -> Text:
     if by_one - 1 > MARGIN >= by_sixteen - 1:
-        return f"{found} What counts here is a multiple of 16, which fills the processor's vectors, not a power of two."
+        return Text(
+            "What counts here is a multiple of 16, which fills the processor's vectors, not a power of two.",
+            "여기서 중요한 것은 2의 거듭제곱이 아니라, 프로세서의 벡터 레지스터를 꽉 채우는 16의 배수입니다.",
+        )
     if by_one - 1 > MARGIN:
-        return f"{found} Powers of two are ahead of both."
+        return Text("Powers of two are ahead of both.", "2의 거듭제곱이 두 경우 모두보다 빠릅니다.")
     if by_sixteen - 1 > MARGIN:
-        return f"{found} That they beat their distant neighbours alone is not what the rule of thumb says."
-    return f"{found} On this machine a few filters more or fewer hardly matter."
+        return Text(
+            "That they beat their distant neighbours alone is not what the rule of thumb says.",
+            "2의 거듭제곱이 먼 이웃보다만 빠르다는 것은 이 경험 법칙이 말하는 바가 아닙니다.",
+        )
+    return Text(
+        "On this machine a few filters more or fewer hardly matter.",
+        "이 기계에서는 필터가 몇 개 많거나 적어도 거의 차이가 없습니다.",
+    )
 
 
 CLAIM = Claim(

@@ -31,15 +31,17 @@ from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 
 MARGIN = 0.0  # an order
 SHALLOW = 20
-GAIN = Quantity("gain", "points")
+GAIN = Quantity("gain", "points", korean="이득")
 ORIGINAL, NORM_AFTER, FULL = "original", "BN after addition", "full pre-activation"
-CAPTION = (
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation. The diamonds, where the data "
-    "are CIFAR-10, are the published test errors of 110 layers. Compare He et al. 2016, Tables 2 and 3."
+    "are CIFAR-10, are the published test errors of 110 layers. Compare He et al. 2016, Tables 2 and 3.",
+    "마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 데이터가 CIFAR-10일 때 마름모는 110층에서 발표된 시험 "
+    "오차입니다. He 등 2016, 표 2, 3과 비교해 보십시오.",
 )
 
 
@@ -52,8 +54,9 @@ class Placement:
     at_164: float
 
     @property
-    def published(self) -> str:
-        return f"{self.at_110:.2f} / {self.at_164:.2f} (CIFAR-10, 110 / 164 layers)"
+    def published(self) -> Text:
+        both = f"{self.at_110:.2f} / {self.at_164:.2f}"
+        return Text(f"{both} (CIFAR-10, 110 / 164 layers)", f"{both} (CIFAR-10, 110 / 164층)")
 
 
 PLACEMENTS = {
@@ -105,13 +108,16 @@ def measure(evidence: Evidence) -> Conclusion:
             _worse(ORIGINAL, FULL, depth, error),
             _worse(NORM_AFTER, ORIGINAL, depth, error),
             Comparison(
-                statement=f"pre-activation gains more at {depth} layers than at {SHALLOW}",
+                statement=Text(
+                    f"pre-activation gains more at {depth} layers than at {SHALLOW}",
+                    f"사전 활성화의 이득은 {SHALLOW}층보다 {depth}층에서 크다",
+                ),
                 a=_gain_name(depth),
                 b=_gain_name(SHALLOW),
                 relation="above",
                 margin=MARGIN,
                 quantity=GAIN.name,
-                published="0.24 at 110 layers, 0.47 at 164, 2.69 at 1001",
+                published=Text("0.24 at 110 layers, 0.47 at 164, 2.69 at 1001", "110층 0.24, 164층 0.47, 1001층 2.69"),
             ),
         ),
         summary=_summary(of_nets, gains, depth, error),
@@ -120,9 +126,9 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _published(arm: str) -> str:
+def _published(arm: str) -> Text:
     placement, _, depth = arm.rpartition(", ")
-    return PLACEMENTS[placement].published if not depth.startswith(str(SHALLOW)) else ""
+    return PLACEMENTS[placement].published if not depth.startswith(str(SHALLOW)) else NOTHING
 
 
 def _gain_name(depth: int) -> str:
@@ -130,31 +136,39 @@ def _gain_name(depth: int) -> str:
 
 
 def _gain_arm(depth: int, measured: Measured) -> Arm:
-    published = "0.24 / 0.47 / 2.69 (110 / 164 / 1001 layers)" if depth != SHALLOW else ""
+    printed = Text("0.24 / 0.47 / 2.69 (110 / 164 / 1001 layers)", "0.24 / 0.47 / 2.69 (110 / 164 / 1001층)")
+    published = printed if depth != SHALLOW else NOTHING
     return Arm(name=_gain_name(depth), published=published, measured={GAIN.name: measured})
 
 
 def _worse(worse: str, better: str, depth: int, error: Quantity) -> Comparison:
     return Comparison(
-        statement=f"{worse} does worse than {better}",
+        statement=Text(f"{worse} does worse than {better}", f"{worse} 순서가 {better} 순서보다 못하다"),
         a=arm_name(worse, depth),
         b=arm_name(better, depth),
         relation="above",
         margin=MARGIN,
         quantity=error.name,
-        published=f"{PLACEMENTS[worse].at_110:.2f} against {PLACEMENTS[better].at_110:.2f}",
+        published=Text(
+            f"{PLACEMENTS[worse].at_110:.2f} against {PLACEMENTS[better].at_110:.2f}",
+            f"{PLACEMENTS[worse].at_110:.2f} 대 {PLACEMENTS[better].at_110:.2f}",
+        ),
     )
 
 
-def _summary(errors: Mapping[str, Measured], gains: Mapping[int, Measured], depth: int, error: Quantity) -> str:
+def _summary(errors: Mapping[str, Measured], gains: Mapping[int, Measured], depth: int, error: Quantity) -> Text:
     """The order of the five, and both gains."""
     means = {name: errors[arm_name(name, depth)].mean for name in PLACEMENTS}
     order = ", ".join(f"{name} {100 * means[name]:.2f} %" for name in sorted(means, key=lambda name: means[name]))
     listed = " and ".join(f"{one.mean:+.2f} points at {each} layers" for each, one in gains.items())
-    return (
+    korean = ", ".join(f"{each}층에서 {one.mean:+.2f} %p" for each, one in gains.items())
+    return Text(
         f"A block has two convolutions, two normalisations and two ReLUs; the five nets differ in where the last of "
         f"them stand. {error.name.capitalize()} at {depth} layers, from the best mean to the worst: {order}. Against "
-        f"the original, full pre-activation gains {listed} (below 0: it loses)."
+        f"the original, full pre-activation gains {listed} (below 0: it loses).",
+        "한 블록에는 합성곱 둘, 정규화 둘, ReLU 둘이 있고, 다섯 신경망은 그 가운데 마지막 것들을 두는 자리가 "
+        f"다릅니다. {depth}층의 {error.label.ko}를 평균이 좋은 것부터 늘어놓으면 {order}입니다. 완전 사전 활성화의 "
+        f"이득은 원래 순서에 견주어 {korean}입니다(0보다 작으면 손해).",
     )
 
 

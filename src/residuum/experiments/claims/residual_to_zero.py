@@ -25,7 +25,7 @@ from residuum.experiments.identity_blocks import identity_blocks
 from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
@@ -34,12 +34,28 @@ NETS = (SHALLOW, DEEP)
 WATCHED: dict[str, Any] = {"layer_statistics": True}
 MARGIN = 0.05
 
-ALL, EARLY, LATE = (Quantity(f"size of F(x), of x{where}") for where in ("", ", first third", ", last third"))
+ALL = Quantity("size of F(x), of x", korean="x에 견준 F(x)의 크기")
+EARLY = Quantity("size of F(x), of x, first third", korean="x에 견준 F(x)의 크기, 앞 1/3")
+LATE = Quantity("size of F(x), of x, last third", korean="x에 견준 F(x)의 크기, 뒤 1/3")
 QUANTITIES = (ALL, EARLY, LATE)
-CAPTION = (
+TOWARDS_0 = Text("tends towards 0", "0에 가까워짐")
+TREND = (
+    Text("becomes smaller", "작아지고"),
+    Text("grows", "커지고"),
+    Text("shows no clear trend", "뚜렷한 추세가 없고"),
+)
+IN_DEEPER = (
+    Text("smaller", "신경망에서 더 작습니다"),
+    Text("larger", "신경망에서 더 큽니다"),
+    Text("about the same", "신경망에서도 거의 같습니다"),
+)
+CAPTION = Text(
     "Size of F(x) beside x over the epochs: mean over all blocks with an identity shortcut, and over the first and "
     "the last third of them. Mean over the seeds with a band of one standard deviation. The claim is read from He et "
-    "al. 2015, Figure 7, which shows responses of trained layers and no course."
+    "al. 2015, Figure 7, which shows responses of trained layers and no course.",
+    "에폭에 따라 F(x)의 크기를 x에 견주어 나타냈습니다: 항등 지름길이 있는 모든 블록의 평균과, 그 가운데 앞 1/3과 뒤 "
+    "1/3의 평균. 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 이 주장은 He 등 2015, 그림 7에서 끌어낸 것이며, 그 "
+    "그림은 학습된 층의 반응을 보일 뿐 학습하는 동안의 변화는 보이지 않습니다.",
 )
 
 
@@ -95,30 +111,36 @@ def last(net: str) -> str:
 def conclude(evidence: Evidence, courses: Mapping[str, Sequence[Course]]) -> Conclusion:
     """Judge what was seen: for each net the course of each seed."""
     arms = tuple(
-        Arm(name=name(net), published="", measured=_measured(each, at), runs=tuple(evidence.runs(net, **WATCHED)))
+        Arm(name=name(net), published=NOTHING, measured=_measured(each, at), runs=tuple(evidence.runs(net, **WATCHED)))
         for net, each in courses.items()
         for name, at in ((first, 0), (last, -1))
     )
     falls = [
         Comparison(
-            statement=f"F(x) of {net} is smaller beside x at the end of training than after its first epoch",
+            statement=Text(
+                f"F(x) of {net} is smaller beside x at the end of training than after its first epoch",
+                f"{net} 신경망의 F(x)는 x에 견주어, 첫 에폭 뒤보다 학습이 끝났을 때 작다",
+            ),
             a=first(net),
             b=last(net),
             relation="above",
             margin=MARGIN,
             quantity=ALL.name,
-            published="tends towards 0",
+            published=TOWARDS_0,
         )
         for net in NETS
     ]
     deeper = Comparison(
-        statement=f"at the end it is smaller in {DEEP} than in {SHALLOW}",
+        statement=Text(
+            f"at the end it is smaller in {DEEP} than in {SHALLOW}",
+            f"학습이 끝났을 때 그 크기는 {SHALLOW} 신경망보다 {DEEP} 신경망에서 작다",
+        ),
         a=last(SHALLOW),
         b=last(DEEP),
         relation="above",
         margin=MARGIN,
         quantity=ALL.name,
-        published="figure only: smaller responses",
+        published=Text("figure only: smaller responses", "그림만 있음: 더 작은 반응"),
     )
     return Conclusion(
         arms=arms,
@@ -134,17 +156,32 @@ def _measured(courses: Sequence[Course], at: int) -> dict[str, Measured]:
     return {quantity.name: Measured(tuple(each.over(quantity)[at] for each in courses)) for quantity in QUANTITIES}
 
 
-def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> str:
+def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> Text:
     def size(name: str) -> str:
         return f"{100 * arms[name][ALL.name].mean:.0f} %"
 
-    said = [f"In {net} F(x) is {size(first(net))} of x after the first epoch and {size(last(net))} after the last."
-            for net in NETS]  # fmt: skip
+    said = [
+        Text(
+            f"In {net} F(x) is {size(first(net))} of x after the first epoch and {size(last(net))} after the last.",
+            f"{net} 신경망에서 F(x)의 크기는 첫 에폭 뒤에 x의 {size(first(net))}, 마지막 에폭 뒤에 "
+            f"{size(last(net))}입니다.",
+        )
+        for net in NETS
+    ]
     drops = [arms[first(net)][ALL.name].mean - arms[last(net)][ALL.name].mean for net in NETS]
-    trend = "becomes smaller" if min(drops) > MARGIN else "grows" if max(drops) < -MARGIN else "shows no clear trend"
     gap = arms[last(SHALLOW)][ALL.name].mean - arms[last(DEEP)][ALL.name].mean
-    depth = "smaller" if gap > MARGIN else "larger" if gap < -MARGIN else "about the same"
-    return " ".join([*said, f"So it {trend} while a net is trained, and is {depth} in the deeper net."])
+    trend, depth = _in_words(drops, TREND), _in_words([gap], IN_DEEPER)
+    meaning = Text(
+        f"So it {trend.en} while a net is trained, and is {depth.en} in the deeper net.",
+        f"따라서 그 비는 학습하는 동안 {trend.ko}, 더 깊은 {depth.ko}.",
+    )
+    return paragraph([*said, meaning])
+
+
+def _in_words(drops: Sequence[float], words: tuple[Text, Text, Text]) -> Text:
+    """The first words where all drop by more than the margin, the second where all rise by more, or else the last."""
+    falls, rises, neither = words
+    return falls if min(drops) > MARGIN else rises if max(drops) < -MARGIN else neither
 
 
 def _drawing(courses: Mapping[str, Sequence[Course]]) -> Drawing:

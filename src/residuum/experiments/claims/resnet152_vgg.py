@@ -22,20 +22,28 @@ from residuum.experiments.timing import MILLI, Work, forward_pass, in_rounds, no
 from residuum.inference import prepared
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 
 BATCH, ROUNDS, REPEATS = 2, 5, 1
 RESNET, FOLDED = "resnet152_v1", "resnet152_v1, folded"
 PUBLISHED = {"vgg16": 15.3, "vgg19": 19.6, RESNET: 11.3}
 NETS = ("vgg16", "vgg19", RESNET, "resnet152")
-MACS = Quantity("multiply-adds", "billion")
-TIME = Quantity("time of an image", "ms")
-AGAINST = Quantity("time of ResNet-152's", "times")
+MACS = Quantity("multiply-adds", "billion", korean="곱셈-덧셈")
+TIME = Quantity("time of an image", "ms", korean="이미지 한 장의 시간")
+AGAINST = Quantity("time of ResNet-152's", "times", korean="ResNet-152 대비 시간")
 MARGIN = 0.1  # of the time of ResNet-152
-CAPTION = (
+CAPTION = Text(
     "Multiply-adds of an image, with diamonds for what the paper prints, and the time of a forward pass as a multiple "
-    "of that of ResNet-152, mean over the rounds with one standard deviation."
+    "of that of ResNet-152, mean over the rounds with one standard deviation.",
+    "이미지 한 장의 곱셈-덧셈과 순전파 시간이 각각 ResNet-152의 몇 배인지 나타냈습니다. 마름모는 논문에 실린 값이고, "
+    "시간은 여러 차례 잰 값의 평균과 표준편차입니다.",
+)
+WHY = Text(
+    "Time does not follow the multiply-adds: 152 layers also write and read more maps, and their small convolutions "
+    "keep a processor less busy.",
+    "시간은 곱셈-덧셈 수를 그대로 따르지 않습니다. 152층은 쓰고 읽는 맵도 더 많고, 작은 합성곱들은 프로세서의 성능을 "
+    "다 쓰지 못합니다.",
 )
 
 
@@ -98,7 +106,7 @@ def _arm(name: str, seconds: dict[str, Measured]) -> Arm:
     against = exactly(1.0) if name == RESNET else relative(seconds[name], seconds[RESNET])
     return Arm(
         name=name,
-        published=f"{PUBLISHED[name]}e9 multiply-adds" if name in PUBLISHED else "",
+        published=_printed(name) if name in PUBLISHED else NOTHING,
         measured={
             MACS.name: exactly(_macs(name) / 1e9),
             TIME.name: times(MILLI / BATCH, seconds[name]),
@@ -107,42 +115,50 @@ def _arm(name: str, seconds: dict[str, Measured]) -> Arm:
     )
 
 
+def _printed(name: str) -> Text:
+    return Text(f"{PUBLISHED[name]}e9 multiply-adds", f"곱셈-덧셈 {PUBLISHED[name]}e9")
+
+
 def _costs_more(vgg: str) -> Comparison:
     return Comparison(
-        statement=f"{vgg} takes more multiply-adds than ResNet-152",
+        statement=Text(
+            f"{vgg} takes more multiply-adds than ResNet-152", f"{vgg} 신경망은 ResNet-152보다 곱셈-덧셈이 많다"
+        ),
         a=vgg,
         b=RESNET,
         relation="above",
         margin=0.0,
         quantity=MACS.name,
-        published=f"{PUBLISHED[vgg]} against {PUBLISHED[RESNET]} billion",
+        published=Text(
+            f"{PUBLISHED[vgg]} against {PUBLISHED[RESNET]} billion", f"{PUBLISHED[vgg]}e9 대 {PUBLISHED[RESNET]}e9"
+        ),
     )
 
 
 def _takes_longer(vgg: str) -> Comparison:
     return Comparison(
-        statement=f"{vgg} takes longer than ResNet-152",
+        statement=Text(f"{vgg} takes longer than ResNet-152", f"{vgg} 신경망은 ResNet-152보다 오래 걸린다"),
         a=vgg,
         b=1.0,
         relation="above",
         margin=MARGIN,
         quantity=AGAINST.name,
-        published="longer (taught)",
+        published=Text("longer (taught)", "더 오래 걸림(강의 내용)"),
     )
 
 
-def _summary(against: dict[str, Measured]) -> str:
+def _summary(against: dict[str, Measured]) -> Text:
     """Work and time in two or three sentences."""
     work, longer = _macs("vgg16") / _macs(RESNET), against["vgg16"].mean
-    why = (
-        " Time does not follow the multiply-adds: 152 layers also write and read more maps, and their small "
-        "convolutions keep a processor less busy."
-    )
-    return (
+    said = Text(
         f"VGG-16 does {work:.2f} times the multiply-adds of ResNet-152. For one image it takes {longer:.2f} times as "
         f"long here, and VGG-19 {against['vgg19'].mean:.2f} times; ResNet-152 with its normalisation folded into the "
-        f"convolutions takes {against[FOLDED].mean:.2f} times its own time.{why if longer < work - MARGIN else ''}"
+        f"convolutions takes {against[FOLDED].mean:.2f} times its own time.",
+        f"VGG-16의 곱셈-덧셈은 ResNet-152의 {work:.2f}배입니다. 여기서 이미지 한 장에 걸리는 시간은 VGG-16이 "
+        f"ResNet-152의 {longer:.2f}배, VGG-19가 {against['vgg19'].mean:.2f}배이고, 배치 정규화를 합성곱에 합친 "
+        f"ResNet-152는 합치지 않았을 때의 {against[FOLDED].mean:.2f}배입니다.",
     )
+    return paragraph([said, WHY if longer < work - MARGIN else NOTHING])
 
 
 CLAIM = Claim(

@@ -34,14 +34,19 @@ from residuum.run import Run
 
 MARGIN = 0.05
 IMAGES = 256
-RESPONSE = Quantity("mean std of responses", "")
+RESPONSE = Quantity("mean std of responses", "", korean="반응 표준편차의 평균")
 NETS = ("plain20", "plain56", "resnet20", "resnet56")
 DEEPEST = "resnet110"
-FIGURE_ONLY = "figure only"
-CAPTION = (
+FIGURE_ONLY = Text("figure only", "그림만 있음")
+SHORTCUTS = Text("it has shortcuts", "지름길이 있기 때문")
+DEEPER = Text("it is deeper", "더 깊기 때문")
+CAPTION = Text(
     "Standard deviation of each layer's responses, after BN and before ReLU or addition; lines are means over the "
     "seeds, with a band of one standard deviation. Left: the layers from the image to the classifier. Right: the same, "
-    "those of each net sorted by size. Compare He et al. 2015, Figure 7."
+    "those of each net sorted by size. Compare He et al. 2015, Figure 7.",
+    "BN 뒤, ReLU나 덧셈 앞에서 잰 층별 반응의 표준편차입니다. 선은 시드들의 평균이고 표준편차만큼 띠를 둘렀습니다. "
+    "왼쪽: 이미지 쪽에서 분류기 쪽으로 늘어놓은 층. 오른쪽: 신경망마다 크기 순서로 늘어놓은 것. He 등 2015, 그림 7과 "
+    "비교해 보십시오.",
 )
 Deviations = Sequence[Sequence[float]]  # of each seed: of each layer
 
@@ -51,13 +56,13 @@ def nets(setting: Setting) -> tuple[str, ...]:
     return NETS if setting.budget == "quick" else (*NETS, DEEPEST)
 
 
-def pairs(setting: Setting) -> list[tuple[str, str, str]]:
+def pairs(setting: Setting) -> list[tuple[str, str, Text]]:
     """What is compared: the net with the larger responses, the one with the smaller, and why they are smaller."""
     found = [
-        ("plain20", "resnet20", "it has shortcuts"),
-        ("plain56", "resnet56", "it has shortcuts"),
-        ("resnet20", "resnet56", "it is deeper"),
-        ("resnet56", DEEPEST, "it is deeper"),
+        ("plain20", "resnet20", SHORTCUTS),
+        ("plain56", "resnet56", SHORTCUTS),
+        ("resnet20", "resnet56", DEEPER),
+        ("resnet56", DEEPEST, DEEPER),
     ]
     return [each for each in found if each[1] in nets(setting)]
 
@@ -94,13 +99,16 @@ def conclude(evidence: Evidence, found: Mapping[str, Deviations]) -> Conclusion:
         quantities=(RESPONSE, *evidence.errors),
         comparisons=tuple(
             Comparison(
-                statement=f"{smaller} responds more weakly than {larger}: {why}",
+                statement=Text(
+                    f"{smaller} responds more weakly than {larger}: {why.en}",
+                    f"{smaller} 신경망이 {larger} 신경망보다 약하게 반응한다: {why.ko}",
+                ),
                 a=larger,
                 b=smaller,
                 relation="above",
                 margin=MARGIN,
                 quantity=RESPONSE.name,
-                published="figure only: weaker",
+                published=Text("figure only: weaker", "그림만 있음: 더 약함"),
             )
             for larger, smaller, why in pairs(evidence.setting)
         ),
@@ -114,15 +122,18 @@ def _updates(run: Run) -> int:
     return int((run.result or {})["steps"])
 
 
-def _summary(means: Mapping[str, Measured], updates: int) -> str:
+def _summary(means: Mapping[str, Measured], updates: int) -> Text:
     """The mean deviation of each net, and the order they come in; `updates` of the training that made most."""
     listed = ", ".join(f"{net} {one.mean:.3f}" for net, one in means.items())
     order = sorted(means, key=lambda net: means[net].mean)
-    return (
+    return Text(
         f"Standard deviation of the responses, mean over the layers: {listed}. From the weakest to the strongest: "
         f"{', '.join(order)}; by the paper's figure residual nets come first, the deepest foremost. Every layer "
         f"starts near 1, where batch normalisation puts it, and had {updates:,} updates to move away (the paper's: "
-        "64,000)."
+        "64,000).",
+        f"반응의 표준편차를 층들에 대해 평균한 값: {listed}. 약한 것부터 {', '.join(order)} 순서입니다. 논문의 "
+        "그림에서는 잔차 신경망이 먼저이고, 가장 깊은 것이 맨 앞입니다. 모든 층은 배치 정규화 때문에 1 근처에서 "
+        f"시작하며, 여기서 멀어지는 데 쓸 수 있었던 갱신은 {updates:,}번입니다(논문은 64,000번).",
     )
 
 

@@ -35,11 +35,13 @@ from residuum.records.text import Text
 
 MARGIN = 0.0  # an order
 IDENTITY, DROPOUT = "identity", "dropout of 0.5"
-MEAN_TRAINING_ERROR = Quantity("training error over all epochs")
-CAPTION = (
+MEAN_TRAINING_ERROR = Quantity("training error over all epochs", korean="모든 에폭의 평균 학습 오차")
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation. The diamonds, where the data "
     "are CIFAR-10, are the published test errors of 110 layers; two variants have none, being over 20 %. Compare He et "
-    "al. 2016, Table 1 and Figure 3."
+    "al. 2016, Table 1 and Figure 3.",
+    "마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 데이터가 CIFAR-10일 때 마름모는 110층에서 발표된 시험 "
+    "오차입니다. 두 변형은 20 %가 넘어 마름모가 없습니다. He 등 2016, 표 1, 그림 3과 비교해 보십시오.",
 )
 
 
@@ -51,8 +53,8 @@ class Shortcut:
     error: float | None
 
     @property
-    def published(self) -> str:
-        return "over 20" if self.error is None else f"{self.error:.2f}"
+    def published(self) -> Text:
+        return Text("over 20", "20 초과") if self.error is None else Text.same(f"{self.error:.2f}")
 
 
 VARIANTS = {
@@ -89,7 +91,10 @@ def measure(evidence: Evidence) -> Conclusion:
     arms = [
         evidence.arm(
             net,
-            f"{VARIANTS[name].published} (CIFAR-10, 110 layers, test)",
+            Text(
+                f"{VARIANTS[name].published.en} (CIFAR-10, 110 layers, test)",
+                f"{VARIANTS[name].published.ko} (CIFAR-10, 110층, 시험)",
+            ),
             name=name,
             own={MEAN_TRAINING_ERROR.name: over_epochs[name]},
         )
@@ -111,35 +116,42 @@ def measure(evidence: Evidence) -> Conclusion:
 
 
 def _worse(name: str, quantity: Quantity) -> Comparison:
-    how = "trains worse" if quantity is TRAINING_ERROR else "does worse on new images"
+    how = Text("trains worse", "학습 오차가 더 크다")
+    if quantity is not TRAINING_ERROR:
+        how = Text("does worse on new images", "새 이미지에서 더 못하다")
+    own, identity = VARIANTS[name].published, VARIANTS[IDENTITY].published
     return Comparison(
-        statement=f"{name}: {how} than identity shortcuts",
+        statement=Text(f"{name}: {how.en} than identity shortcuts", f"{name}: 항등 지름길보다 {how.ko}"),
         a=name,
         b=IDENTITY,
         relation="above",
         margin=MARGIN,
         quantity=quantity.name,
-        published=f"{VARIANTS[name].published} against {VARIANTS[IDENTITY].published} (test)",
+        published=Text(f"{own.en} against {identity.en} (test)", f"{own.ko} 대 {identity.ko} (시험)"),
     )
 
 
-def _summary(training: Mapping[str, Measured]) -> str:
+def _summary(training: Mapping[str, Measured]) -> Text:
     """The training error of the identity, and which variants end above, level with or below it."""
     identity = training[IDENTITY].mean
     others = {name: one.mean for name, one in training.items() if name not in (IDENTITY, DROPOUT)}
     sides = {
-        "higher": [name for name, mean in others.items() if mean > identity],
-        "the same": [name for name, mean in others.items() if mean == identity],
-        "lower": [name for name, mean in others.items() if mean < identity],
+        Text("higher", "이보다 큰 것"): [name for name, mean in others.items() if mean > identity],
+        Text("the same", "이와 같은 것"): [name for name, mean in others.items() if mean == identity],
+        Text("lower", "이보다 작은 것"): [name for name, mean in others.items() if mean < identity],
     }
-    listed = "; ".join(
-        f"{side} with {', '.join(f'{name} ({100 * others[name]:.2f} %)' for name in names)}"
+    found = [
+        (side, ", ".join(f"{name} ({100 * others[name]:.2f} %)" for name in names))
         for side, names in sides.items()
         if names
-    )
-    return (
-        f"With identity shortcuts the net ends at a training error of {100 * identity:.2f} %. The mean is {listed}. "
-        f"Dropout on the shortcuts raises the training error by itself, so it is compared by the error on new images."
+    ]
+    return Text(
+        f"With identity shortcuts the net ends at a training error of {100 * identity:.2f} %. The mean is "
+        f"{'; '.join(f'{side.en} with {listed}' for side, listed in found)}. Dropout on the shortcuts raises the "
+        "training error by itself, so it is compared by the error on new images.",
+        f"항등 지름길을 쓴 신경망의 마지막 학습 오차는 {100 * identity:.2f} %입니다. 평균이 "
+        f"{'; '.join(f'{side.ko}: {listed}' for side, listed in found)}. 지름길의 드롭아웃은 그 자체로 학습 오차를 "
+        "키우므로 새 이미지의 오차로 비교합니다.",
     )
 
 

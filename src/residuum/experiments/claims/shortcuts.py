@@ -36,13 +36,15 @@ from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Bar, bars
 
 MARGIN = 0.01  # one percentage point
-PARAMETERS = Quantity("parameters", "")
+PARAMETERS = Quantity("parameters", "", korean="매개변수")
 SMALL = {"A": "resnet20", "B": "resnet20+shortcut=project", "C": "resnet20+shortcut=project_all"}
 PHOTOGRAPHS = {"A": "resnet34_a", "B": "resnet34", "C": "resnet34_c"}
-CAPTION = (
+CAPTION = Text(
     "Left: as published, ImageNet, 34 layers, top-1 error of 10 crops, one net each. Right: ours, mean over the seeds "
     "with one standard deviation. The axes differ; what can be compared is the order and how small the steps are. "
-    "Compare He et al. 2015, Table 3."
+    "Compare He et al. 2015, Table 3.",
+    "왼쪽: 발표된 값, ImageNet, 34층, 10-crop top-1 오차, 신경망 하나씩. 오른쪽: 여기서 잰 값, 시드들의 평균과 "
+    "표준편차. 두 축이 다르므로 순서와, 차이가 얼마나 작은지만 비교할 수 있습니다. He 등 2015, 표 3과 비교해 보십시오.",
 )
 
 
@@ -90,7 +92,10 @@ def measure(evidence: Evidence) -> Conclusion:
         arms=tuple(
             evidence.arm(
                 net,
-                f"{OPTIONS[option].published} (ImageNet, 34 layers)",
+                Text(
+                    f"{OPTIONS[option].published} (ImageNet, 34 layers)",
+                    f"{OPTIONS[option].published} (ImageNet, 34층)",
+                ),
                 name=arm_name(option),
                 own={PARAMETERS.name: exactly(catalog.entry(net).parameters)},
             )
@@ -98,16 +103,19 @@ def measure(evidence: Evidence) -> Conclusion:
         ),
         quantities=(*evidence.errors, PARAMETERS),
         comparisons=(
-            _better("B", "A", error, "slightly better"),
-            _better("C", "B", error, "marginally better"),
+            _better("B", "A", error, Text("slightly better", "조금 낫다")),
+            _better("C", "B", error, Text("marginally better", "아주 조금 낫다")),
             Comparison(
-                statement="option A does about as well as C: projections are not essential",
+                statement=Text(
+                    "option A does about as well as C: projections are not essential",
+                    "옵션 A는 C와 거의 같다: 투영이 꼭 필요하지는 않다",
+                ),
                 a=arm_name("A"),
                 b=arm_name("C"),
                 relation="not above",
                 margin=MARGIN,
                 quantity=error.name,
-                published=f"{OPTIONS['A'].published} against {OPTIONS['C'].published}",
+                published=_printed("A", "C"),
             ),
         ),
         summary=_summary(errors, error, of_option["A"]),
@@ -116,28 +124,40 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _better(better: str, worse: str, error: Quantity, words: str) -> Comparison:
+def _printed(first: str, second: str) -> Text:
+    """The published errors of two options."""
+    a, b = OPTIONS[first].published, OPTIONS[second].published
+    return Text(f"{a} against {b}", f"{a} 대 {b}")
+
+
+def _better(better: str, worse: str, error: Quantity, words: Text) -> Comparison:
     return Comparison(
-        statement=f"option {better} does {words} than {worse}",
+        statement=Text(
+            f"option {better} does {words.en} than {worse}",
+            f"옵션 {better} 신경망이 옵션 {worse} 신경망보다 {words.ko}",
+        ),
         a=arm_name(worse),
         b=arm_name(better),
         relation="above",
         margin=0.0,
         quantity=error.name,
-        published=f"{OPTIONS[worse].published} against {OPTIONS[better].published}",
+        published=_printed(worse, better),
     )
 
 
-def _summary(errors: Mapping[str, Measured], error: Quantity, net: str) -> str:
+def _summary(errors: Mapping[str, Measured], error: Quantity, net: str) -> Text:
     """The three errors, their order and the whole difference."""
     listed = ", ".join(f"{option} {100 * one.mean:.2f} %" for option, one in errors.items())
     order = sorted(errors, key=lambda option: errors[option].mean)
     difference = 100 * (errors["A"].mean - errors["C"].mean)
-    side = "above" if difference >= 0 else "below"
-    return (
+    return Text(
         f"{error.name.capitalize()} of {net} with the three kinds of shortcut: {listed}. From the best mean to the "
         f"worst: {', '.join(order)}, where the paper has C, B, A. Padding with zeros, which costs no parameters, ends "
-        f"{abs(difference):.2f} points {side} projecting every shortcut; in the paper, 0.84 above."
+        f"{abs(difference):.2f} points {'above' if difference >= 0 else 'below'} projecting every shortcut; in the "
+        "paper, 0.84 above.",
+        f"지름길 세 가지에 대한 {net} 신경망의 {error.label.ko}: {listed}. 평균이 가장 좋은 것부터 {', '.join(order)} "
+        "순서이고, 논문에서는 C, B, A 순서입니다. 매개변수가 들지 않는 0 채우기의 오차는 모든 지름길을 투영한 것보다 "
+        f"{abs(difference):.2f} %p {'높습니다' if difference >= 0 else '낮습니다'}. 논문에서는 0.84 %p 높습니다.",
     )
 
 

@@ -25,21 +25,29 @@ from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Comparison, Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 
 MARGIN = 0.01  # one percentage point
 STRIDE, MAXIMUM, AVERAGE = "stride", "maximum pooling", "average pooling"
 NETS = {STRIDE: "resnet20", MAXIMUM: "resnet20+downsampling=max_pool", AVERAGE: "resnet20+downsampling=average_pool"}
+KOREAN = {STRIDE: "보폭", MAXIMUM: "최대 풀링", AVERAGE: "평균 풀링"}
 PUBLISHED = {
-    STRIDE: "10.19; 9.08 in place of the pooling (CIFAR-10, not augmented, net C of Springenberg et al. 2015)",
-    MAXIMUM: "9.74; 9.31 with as many convolutions (the same)",
-    AVERAGE: "",
+    STRIDE: Text(
+        "10.19; 9.08 in place of the pooling (CIFAR-10, not augmented, net C of Springenberg et al. 2015)",
+        "10.19; 풀링 자리에 보폭 있는 합성곱을 두면 9.08 (CIFAR-10, 증강 없음, Springenberg 등 2015의 신경망 C)",
+    ),
+    MAXIMUM: Text("9.74; 9.31 with as many convolutions (the same)", "9.74; 합성곱 수를 같게 하면 9.31 (위와 같음)"),
+    AVERAGE: NOTHING,
 }
-MACS, FLOPS = Quantity("MACs", ""), Quantity("FLOPs", "")
-CAPTION = (
+AGAINST_MAXIMUM = Text("10.19 against 9.74; 9.08 against 9.31", "10.19 대 9.74; 9.08 대 9.31")
+MACS, FLOPS = Quantity("MACs", "", korean="곱셈-덧셈"), Quantity("FLOPs", "")
+CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation. The diamond, where the data "
     "are CIFAR-10, is the published error of ResNet-20 (He et al. 2015, Table 6). Compare Springenberg et al. 2015, "
-    "Table 3, which is of other nets."
+    "Table 3, which is of other nets.",
+    "학습이 끝났을 때의 학습 오차와 시험 오차이며, 시드들의 평균과 표준편차입니다. 데이터가 CIFAR-10일 때 마름모는 "
+    "발표된 ResNet-20의 오차입니다(He 등 2015, 표 6). Springenberg 등 2015, 표 3과 비교해 보십시오. 그 표는 다른 "
+    "신경망의 것입니다.",
 )
 
 
@@ -64,7 +72,7 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=(*evidence.errors, MACS, FLOPS),
         comparisons=tuple(
             Comparison(
-                statement=f"strides do no worse than {pooling}",
+                statement=Text(f"strides do no worse than {pooling}", f"보폭을 써도 {KOREAN[pooling]}보다 못하지 않다"),
                 a=STRIDE,
                 b=pooling,
                 relation="not above",
@@ -72,7 +80,7 @@ def measure(evidence: Evidence) -> Conclusion:
                 quantity=error.name,
                 published=published,
             )
-            for pooling, published in ((MAXIMUM, "10.19 against 9.74; 9.08 against 9.31"), (AVERAGE, ""))
+            for pooling, published in ((MAXIMUM, AGAINST_MAXIMUM), (AVERAGE, NOTHING))
         ),
         summary=_summary({name: evidence.error(net, error) for name, net in NETS.items()}, costs, error),
         drawing=evidence.error_bars(arms, {STRIDE: 0.0875}),
@@ -80,15 +88,18 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(errors: Mapping[str, Measured], costs: Mapping[str, Mapping[str, Measured]], error: Quantity) -> str:
+def _summary(errors: Mapping[str, Measured], costs: Mapping[str, Mapping[str, Measured]], error: Quantity) -> Text:
     """The three errors, and the multiply-adds."""
     listed = ", ".join(f"{one.percent()} with {name}" for name, one in errors.items())
+    korean = ", ".join(f"{KOREAN[name]} {one.percent()}" for name, one in errors.items())
     macs = {name: each[MACS.name].mean for name, each in costs.items()}
     same = len(set(macs.values())) == 1
-    words = "the same number of" if same else "not the same number of"
-    return (
-        f"ResNet-20, halving its maps in three ways, ends at a {error.name} of {listed}. The three take {words} "
-        f"multiply-adds, {macs[STRIDE] / 1e6:.2f} million with strides for an image of 32x32."
+    words = Text("the same number of", "같으며") if same else Text("not the same number of", "서로 다르며")
+    return Text(
+        f"ResNet-20, halving its maps in three ways, ends at a {error.name} of {listed}. The three take {words.en} "
+        f"multiply-adds, {macs[STRIDE] / 1e6:.2f} million with strides for an image of 32x32.",
+        f"맵을 절반으로 줄이는 방법을 달리한 ResNet-20의 {error.label.ko}: {korean}. 셋의 곱셈-덧셈 수는 {words.ko}, "
+        f"보폭을 쓸 때 32x32 이미지 한 장에 {macs[STRIDE] / 1e4:,.0f}만 번입니다.",
     )
 
 

@@ -28,17 +28,22 @@ from residuum.experiments.evidence import Evidence
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
 from residuum.records.finding import Arm, Comparison, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 
 ROUNDING = 0.05  # G: half a unit of the one decimal that is printed
 NUM_ROWS = 6  # conv1 to conv5_x, and the fc layer
 SIZES, WIDTHS = (56, 28, 14, 7), (64, 128, 256, 512)  # of conv2_x to conv5_x
-LAYERS, ROWS, MACS = Quantity("layers", ""), Quantity(f"rows as printed, of {NUM_ROWS}", ""), Quantity("MACs", "G")
-CAPTION = (
+LAYERS = Quantity("layers", "", korean="층수")
+ROWS = Quantity(f"rows as printed, of {NUM_ROWS}", "", korean=f"인쇄된 것과 같은 행({NUM_ROWS}행 중)")
+MACS = Quantity("MACs", "G", korean="곱셈-덧셈")
+CAPTION = Text(
     "Multiply-adds for one image of 224x224, counted (bars) and as printed in He et al. 2015, Table 1 (diamonds). "
     "resnet34 has projections where the size changes (option B), resnet50 the stride on the 3x3, as torch users know "
-    "it: the table has no figure of its own for these two."
+    "it: the table has no figure of its own for these two.",
+    "224x224 이미지 한 장의 곱셈-덧셈 수: 센 값(막대)과 He 등 2015의 표 1에 인쇄된 값(마름모). resnet34는 크기가 "
+    "바뀌는 곳에 투영을 두고(옵션 B), resnet50은 오늘날 쓰는 대로 3x3에 보폭을 두었습니다. 이 두 형태의 값은 표에 따로 "
+    "없습니다.",
 )
 
 
@@ -95,8 +100,14 @@ COLUMNS = {
 }
 # Nets of the same columns in another form, with what tells them from it.
 BESIDE = {
-    "resnet34": ("resnet34_a", "printed of option A; this is option B"),
-    "resnet50": ("resnet50_v1", "printed with the stride on the first 1x1; here it is on the 3x3"),
+    "resnet34": ("resnet34_a", Text("printed of option A; this is option B", "인쇄된 값은 옵션 A, 이것은 옵션 B")),
+    "resnet50": (
+        "resnet50_v1",
+        Text(
+            "printed with the stride on the first 1x1; here it is on the 3x3",
+            "인쇄된 값은 첫 1x1에 보폭을 둔 것, 이것은 3x3에 둔 것",
+        ),
+    ),
 }
 
 
@@ -152,15 +163,18 @@ def conclude(counts: Mapping[str, Counted]) -> Conclusion:
 
 
 def _arm(net: str, counted: Counted) -> Arm:
-    base, remark = BESIDE.get(net, (net, ""))
+    base, remark = BESIDE.get(net, (net, NOTHING))
     column = COLUMNS[base]
     measured = {
         MACS.name: exactly(counted.macs / 1e9),
         LAYERS.name: exactly(counted.num_layers),
         ROWS.name: exactly(counted.rows_as(column)),
     }
-    remark = f" ({remark})" if remark else ""
-    return Arm(name=net, published=f"{column.num_layers} layers, {column.macs}e9{remark}", measured=measured)
+    english, korean = (f" ({words})" if words else "" for words in (remark.en, remark.ko))
+    published = Text(
+        f"{column.num_layers} layers, {column.macs}e9{english}", f"{column.num_layers}층, {column.macs}e9{korean}"
+    )
+    return Arm(name=net, published=published, measured=measured)
 
 
 def _bar(net: str, counted: Counted) -> Bar:
@@ -169,58 +183,79 @@ def _bar(net: str, counted: Counted) -> Bar:
 
 def _cost(net: str, column: Column) -> Comparison:
     return Comparison(
-        statement=f"{net} costs {column.macs} G multiply-adds, rounded",
+        statement=Text(
+            f"{net} costs {column.macs} G multiply-adds, rounded",
+            f"{net} 신경망의 곱셈-덧셈은 반올림하여 {column.macs} G이다",
+        ),
         a=net,
         b=column.macs,
         relation="near",
         margin=ROUNDING,
         quantity=MACS.name,
-        published=f"{column.macs}e9",
+        published=Text.same(f"{column.macs}e9"),
     )
 
 
 def _number_of_layers(net: str, column: Column) -> Comparison:
     return Comparison(
-        statement=f"{net} has {column.num_layers} layers with weights",
+        statement=Text(
+            f"{net} has {column.num_layers} layers with weights",
+            f"{net} 신경망에서 가중치가 있는 층은 {column.num_layers}개이다",
+        ),
         a=net,
         b=column.num_layers,
         relation="near",
         margin=0.0,
         quantity=LAYERS.name,
-        published=f"{column.num_layers} layers",
+        published=Text(f"{column.num_layers} layers", f"{column.num_layers}층"),
     )
 
 
 def _architecture(net: str) -> Comparison:
     return Comparison(
-        statement=f"{net} has the kernels, channels and output sizes of every row",
+        statement=Text(
+            f"{net} has the kernels, channels and output sizes of every row",
+            f"{net} 신경망의 모든 행에서 커널, 채널, 출력 크기가 표와 같다",
+        ),
         a=net,
         b=NUM_ROWS,
         relation="near",
         margin=0.0,
         quantity=ROWS.name,
-        published="Table 1",
+        published=Text("Table 1", "표 1"),
     )
 
 
-def _summary(counts: Mapping[str, Counted]) -> str:
+def _summary(counts: Mapping[str, Counted]) -> Text:
     """How many nets are as printed, and which figures are not."""
     built = [net for net, column in COLUMNS.items() if counts[net].rows == column.rows]
     off = [net for net, column in COLUMNS.items() if abs(counts[net].macs / 1e9 - column.macs) > ROUNDING]
     sentences = [
-        f"Of the {len(COLUMNS)} nets of the table, {len(built)} have exactly the layers and output sizes that are "
-        f"printed, and {len(COLUMNS) - len(off)} cost what is printed, rounded to one decimal."
+        Text(
+            f"Of the {len(COLUMNS)} nets of the table, {len(built)} have exactly the layers and output sizes that are "
+            f"printed, and {len(COLUMNS) - len(off)} cost what is printed, rounded to one decimal.",
+            f"표의 신경망 {len(COLUMNS)}개 중 {len(built)}개는 층과 출력 크기가 인쇄된 것과 정확히 같고, "
+            f"{len(COLUMNS) - len(off)}개는 비용을 소수 첫째 자리까지 반올림하면 인쇄된 값과 같습니다.",
+        )
     ]
     for net in off:
         reason = catalog.entry(net).differs.get("macs", "the reason is not known")
         sentences.append(
-            f"{net} counts {counts[net].macs:,} multiply-adds where {COLUMNS[net].macs}e9 is printed; {reason}."
+            Text(
+                f"{net} counts {counts[net].macs:,} multiply-adds where {COLUMNS[net].macs}e9 is printed; {reason}.",
+                f"{net} 신경망의 곱셈-덧셈은 {counts[net].macs:,}번인데 {COLUMNS[net].macs}e9로 인쇄되어 있습니다. 그 "
+                "까닭은 알려져 있지 않습니다.",
+            )
         )
     sentences.append(
-        f"In the forms that are usual today, resnet34 (with projections) counts {counts['resnet34'].macs:,} and "
-        f"resnet50 (stride on the 3x3) {counts['resnet50'].macs:,}."
+        Text(
+            f"In the forms that are usual today, resnet34 (with projections) counts {counts['resnet34'].macs:,} and "
+            f"resnet50 (stride on the 3x3) {counts['resnet50'].macs:,}.",
+            f"오늘날 쓰는 형태의 곱셈-덧셈은 resnet34(투영 지름길)가 {counts['resnet34'].macs:,}번, resnet50(3x3에 "
+            f"보폭)이 {counts['resnet50'].macs:,}번입니다.",
+        )
     )
-    return " ".join(sentences)
+    return paragraph(sentences)
 
 
 CLAIM = Claim(

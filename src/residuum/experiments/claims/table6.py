@@ -37,11 +37,14 @@ from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 
 NEAR = 0.005  # half a percentage point of test error
-PARAMETERS = Quantity("parameters", "M")
-CAPTION = (
+PARAMETERS = Quantity("parameters", "M", korean="매개변수")
+CAPTION = Text(
     "Error on new images over the number of layers: ours, mean over the seeds with a band of one standard deviation, "
     "and the test error on CIFAR-10 that He et al. 2015 print in Table 6 (at 110 layers the mean of five nets). In "
-    "other budgets than paper only the direction of the two lines can be compared, not their height."
+    "other budgets than paper only the direction of the two lines can be compared, not their height.",
+    "층수에 따른 새 이미지의 오차입니다. 여기서 잰 값은 시드들의 평균이고 표준편차만큼 띠를 둘렀으며, 다른 선은 He 등 "
+    "2015의 표 6에 실린 CIFAR-10 시험 오차입니다(110층은 다섯 신경망의 평균). paper가 아닌 예산에서는 두 선의 방향만 "
+    "비교할 수 있고 높이는 비교할 수 없습니다.",
 )
 
 
@@ -52,21 +55,30 @@ class Printed:
     parameters: float
     rounding: float
     error: float
-    words: str
+    words: Text
 
     @property
     def parameters_words(self) -> str:
         """As the paper has it: `0.27M`."""
         return f"{self.parameters}M"
 
+    @property
+    def in_one_line(self) -> Text:
+        """Parameters and error as printed."""
+        return Text(
+            f"{self.parameters_words}, {self.words.en} (CIFAR-10, test)",
+            f"{self.parameters_words}, {self.words.ko} (CIFAR-10, 시험)",
+        )
 
+
+BEST_OF_5 = Text("6.43 best of 5, 6.61 ± 0.16", "다섯 번 중 가장 좋은 값 6.43, 6.61 ± 0.16")
 PRINTED = {
-    "resnet20": Printed(0.27, 0.005, 0.0875, "8.75"),
-    "resnet32": Printed(0.46, 0.005, 0.0751, "7.51"),
-    "resnet44": Printed(0.66, 0.005, 0.0717, "7.17"),
-    "resnet56": Printed(0.85, 0.005, 0.0697, "6.97"),
-    "resnet110": Printed(1.7, 0.05, 0.0661, "6.43 best of 5, 6.61 ± 0.16"),
-    "resnet1202": Printed(19.4, 0.05, 0.0793, "7.93"),
+    "resnet20": Printed(0.27, 0.005, 0.0875, Text.same("8.75")),
+    "resnet32": Printed(0.46, 0.005, 0.0751, Text.same("7.51")),
+    "resnet44": Printed(0.66, 0.005, 0.0717, Text.same("7.17")),
+    "resnet56": Printed(0.85, 0.005, 0.0697, Text.same("6.97")),
+    "resnet110": Printed(1.7, 0.05, 0.0661, BEST_OF_5),
+    "resnet1202": Printed(19.4, 0.05, 0.0793, Text.same("7.93")),
 }
 SHALLOW, DEEP = "resnet20", "resnet56"
 TRAINED = ("resnet20", "resnet32", "resnet44", "resnet56")
@@ -118,27 +130,32 @@ def measure(evidence: Evidence) -> Conclusion:
 
 def _arm(evidence: Evidence, net: str, counted: Measured) -> Arm:
     row, own = PRINTED[net], {PARAMETERS.name: counted}
-    published = f"{row.parameters_words}, {row.words} (CIFAR-10, test)"
     if net in nets(evidence.setting):
-        return evidence.arm(net, published, own=own)
-    return Arm(name=net, published=published, measured=own)
+        return evidence.arm(net, row.in_one_line, own=own)
+    return Arm(name=net, published=row.in_one_line, measured=own)
 
 
 def _order(error: Quantity) -> Comparison:
     return Comparison(
-        statement=f"{DEEP} does better on new images than {SHALLOW}",
+        statement=Text(
+            f"{DEEP} does better on new images than {SHALLOW}",
+            f"새 이미지에서 {DEEP} 신경망이 {SHALLOW} 신경망보다 낫다",
+        ),
         a=SHALLOW,
         b=DEEP,
         relation="above",
         margin=0.0,
         quantity=error.name,
-        published=f"{PRINTED[SHALLOW].words} and {PRINTED[DEEP].words} (CIFAR-10, test)",
+        published=Text(
+            f"{PRINTED[SHALLOW].words.en} and {PRINTED[DEEP].words.en} (CIFAR-10, test)",
+            f"{PRINTED[SHALLOW].words.ko} 대 {PRINTED[DEEP].words.ko} (CIFAR-10, 시험)",
+        ),
     )
 
 
 def _nearness(net: str, error: Quantity) -> Comparison:
     return Comparison(
-        statement=f"{net} comes to the published error",
+        statement=Text(f"{net} comes to the published error", f"{net} 신경망의 오차가 발표된 값과 같다"),
         a=net,
         b=PRINTED[net].error,
         relation="near",
@@ -151,27 +168,32 @@ def _nearness(net: str, error: Quantity) -> Comparison:
 def _parameters_as_printed(net: str) -> Comparison:
     row = PRINTED[net]
     return Comparison(
-        statement=f"{net} has {row.parameters_words} parameters, rounded",
+        statement=Text(
+            f"{net} has {row.parameters_words} parameters, rounded",
+            f"{net} 신경망의 매개변수는 반올림하여 {row.parameters_words}이다",
+        ),
         a=net,
         b=row.parameters,
         relation="near",
         margin=row.rounding,
         quantity=PARAMETERS.name,
-        published=row.parameters_words,
+        published=Text.same(row.parameters_words),
     )
 
 
-def _summary(errors: Mapping[str, Measured], error: Quantity, counted: Mapping[str, Measured]) -> str:
+def _summary(errors: Mapping[str, Measured], error: Quantity, counted: Mapping[str, Measured]) -> Text:
     """The errors in a row, and how many nets have the parameters that are printed."""
     listed = ", ".join(f"{net} {100 * one.mean:.2f} %" for net, one in errors.items())
     gain = 100 * (errors[SHALLOW].mean - errors[DEEP].mean)
-    change = f"{'falls' if gain >= 0 else 'rises'} by {abs(gain):.2f} points"
     published = 100 * (PRINTED[SHALLOW].error - PRINTED[DEEP].error)
     right = sum(abs(counted[net].mean - row.parameters) <= row.rounding for net, row in PRINTED.items())
-    return (
-        f"{error.name.capitalize()}: {listed}. From 20 layers to 56 it {change}; published, on CIFAR-10, it falls by "
-        f"{published:.2f}. Of the {len(PRINTED)} nets of the table {right} have as many parameters as are printed, "
-        "rounded."
+    return Text(
+        f"{error.name.capitalize()}: {listed}. From 20 layers to 56 it {'falls' if gain >= 0 else 'rises'} by "
+        f"{abs(gain):.2f} points; published, on CIFAR-10, it falls by {published:.2f}. Of the {len(PRINTED)} nets of "
+        f"the table {right} have as many parameters as are printed, rounded.",
+        f"{error.label.ko}: {listed}. 20층에서 56층으로 가면 {abs(gain):.2f} %p "
+        f"{'줄어듭니다' if gain >= 0 else '늘어납니다'}. 발표된 CIFAR-10 값으로는 {published:.2f} %p 줄어듭니다. 표에 "
+        f"실린 신경망 {len(PRINTED)}개 중 {right}개의 매개변수 수가 반올림하면 실린 값과 같습니다.",
     )
 
 

@@ -37,25 +37,33 @@ from residuum.experiments.setting import Setting
 from residuum.insight.taps import evaluating
 from residuum.nets.resnet import ResNet
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
 
 STRIDE, MAX, AVERAGE = "resnet20", "resnet20+downsampling=max_pool", "resnet20+downsampling=average_pool"
 NETS = {STRIDE: "stride", MAX: "max pooling", AVERAGE: "average pooling"}
 SHIFTS = (1, 2)  # pixels
 IMAGES = 512
-SAME = {shift: Quantity(f"same answer, moved by {shift}") for shift in SHIFTS}
-MOVED = {shift: Quantity(f"change of features, moved by {shift}") for shift in SHIFTS}
-LAYER = Quantity("change of the map, moved by 1")
+SAME = {shift: Quantity(f"same answer, moved by {shift}", korean=f"{shift}픽셀 옮겨도 같은 답") for shift in SHIFTS}
+MOVED = {
+    shift: Quantity(f"change of features, moved by {shift}", korean=f"{shift}픽셀 옮겼을 때 특징의 변화")
+    for shift in SHIFTS
+}
+LAYER = Quantity("change of the map, moved by 1", korean="1픽셀 옮겼을 때 특징 맵의 변화")
 ONE_LAYER = "one layer, "
 CHANNELS = 32  # of the single layer
 ANSWERS_MARGIN = 0.01  # one image in a hundred
 MAP_MARGIN = 0.05  # of the map's length
-CAPTION = (
+CAPTION = Text(
     "Share of images that get the same answer after they were moved by one or two pixels, mean over four directions "
     "and the seeds with one standard deviation, for ResNet-20 that halves its maps by stride, max or average pooling. "
-    "Invariance would be 100 %."
+    "Invariance would be 100 %.",
+    "한두 픽셀 옮긴 뒤에도 같은 답이 나오는 이미지의 비율이며, 네 방향과 시드들에 대한 평균과 표준편차입니다. "
+    "ResNet-20이 특징 맵을 절반으로 줄이는 방법을 보폭, 최대 풀링, 평균 풀링으로 달리했습니다. "
+    "이동에 불변이라면 100 %일 것입니다.",
 )
+DAMPED = Text("pooling damps a shift, it does not undo it", "풀링은 이동의 영향을 줄일 뿐 없애지는 못합니다")
+UNDONE = Text("pooling all but undoes the shift", "풀링은 이동의 영향을 거의 없앱니다")
 Halving = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -185,37 +193,48 @@ def measure(evidence: Evidence) -> Conclusion:
 def conclude(nets: Sequence[Arm], layers: dict[str, Measured], errors: Sequence[Quantity]) -> Conclusion:
     """The verdict on the three nets, in the order of `NETS`, and on the changes of single layers by name."""
     by_name = {arm.name: arm.measured for arm in nets}
-    single = [Arm(name=ONE_LAYER + name, published="", measured={LAYER.name: each}) for name, each in layers.items()]
+    single = [
+        Arm(name=ONE_LAYER + name, published=NOTHING, measured={LAYER.name: each}) for name, each in layers.items()
+    ]
     return Conclusion(
         arms=(*nets, *single),
         quantities=(*errors, *SAME.values(), *MOVED.values(), LAYER),
         comparisons=(
             Comparison(
-                statement="with max pooling, images moved by one pixel get the same answer",
+                statement=Text(
+                    "with max pooling, images moved by one pixel get the same answer",
+                    "최대 풀링을 쓰면 이미지를 한 픽셀 옮겨도 답이 같다",
+                ),
                 a=MAX,
                 b=1.0,
                 relation="near",
                 margin=ANSWERS_MARGIN,
                 quantity=SAME[1].name,
-                published="invariant (taught)",
+                published=Text("invariant (taught)", "불변(강의 내용)"),
             ),
             Comparison(
-                statement="with max pooling more answers stay the same than with stride",
+                statement=Text(
+                    "with max pooling more answers stay the same than with stride",
+                    "최대 풀링을 쓰면 보폭을 쓸 때보다 답이 그대로인 이미지가 많다",
+                ),
                 a=MAX,
                 b=STRIDE,
                 relation="above",
                 margin=ANSWERS_MARGIN,
                 quantity=SAME[1].name,
-                published="more (taught)",
+                published=Text("more (taught)", "더 많음(강의 내용)"),
             ),
             Comparison(
-                statement="one layer changes more with stride than with max pooling",
+                statement=Text(
+                    "one layer changes more with stride than with max pooling",
+                    "한 층의 특징 맵은 최대 풀링보다 보폭을 쓸 때 더 크게 바뀐다",
+                ),
                 a=f"{ONE_LAYER}stride",
                 b=f"{ONE_LAYER}max pooling",
                 relation="above",
                 margin=MAP_MARGIN,
                 quantity=LAYER.name,
-                published="more (taught)",
+                published=Text("more (taught)", "더 큼(강의 내용)"),
             ),
         ),
         summary=_summary(by_name, layers),
@@ -232,19 +251,20 @@ def conclude(nets: Sequence[Arm], layers: dict[str, Measured], errors: Sequence[
     )
 
 
-def _summary(nets: Mapping[str, Mapping[str, Measured]], layers: Mapping[str, Measured]) -> str:
+def _summary(nets: Mapping[str, Mapping[str, Measured]], layers: Mapping[str, Measured]) -> Text:
     """Answers of the three nets, and the single layers."""
     same = {words: nets[net][SAME[1].name].mean for net, words in NETS.items()}
-    return (
+    damped = DAMPED if layers["max pooling"].mean > MAP_MARGIN else UNDONE
+    return Text(
         f"Moved by one pixel, {same['max pooling']:.1%} of the images keep their answer in the net with max pooling, "
         f"{same['stride']:.1%} in the one with strides and {same['average pooling']:.1%} with average pooling. The map "
         f"of a single layer changes by {layers['max pooling'].mean:.0%} of its length with max pooling, and by "
-        f"{layers['stride'].mean:.0%} with stride: {_invariance(layers['max pooling'].mean)}."
+        f"{layers['stride'].mean:.0%} with stride: {damped.en}.",
+        f"이미지를 한 픽셀 옮겨도 답이 그대로인 비율은 최대 풀링을 쓴 신경망이 {same['max pooling']:.1%}, 보폭을 쓴 "
+        f"신경망이 {same['stride']:.1%}, 평균 풀링을 쓴 신경망이 {same['average pooling']:.1%}입니다. 한 층의 특징 "
+        f"맵은 최대 풀링을 쓰면 그 크기의 {layers['max pooling'].mean:.0%}, 보폭을 쓰면 "
+        f"{layers['stride'].mean:.0%}만큼 바뀝니다: {damped.ko}.",
     )
-
-
-def _invariance(change: float) -> str:
-    return "pooling damps a shift, it does not undo it" if change > MAP_MARGIN else "pooling all but undoes the shift"
 
 
 CLAIM = Claim(

@@ -24,7 +24,7 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.timing import MILLI, forward_pass, in_rounds, noise, relative, times
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 
 CHANNELS, SIZE = 64, 56
@@ -55,17 +55,20 @@ STACKS = {
     "three 3x3": Stack(3, 3),
 }
 PAIRS = (("two 3x3", "one 5x5"), ("three 3x3", "one 7x7"))
+KOREAN = {"one 5x5": "5x5 한 층", "two 3x3": "3x3 두 층", "one 7x7": "7x7 한 층", "three 3x3": "3x3 세 층"}
 PUBLISHED = {"one 5x5": "25 C^2", "two 3x3": "18 C^2", "one 7x7": "49 C^2", "three 3x3": "27 C^2"}
-FIELD = Quantity("receptive field", "pixels")
-WEIGHTS = Quantity("weights / C^2", "")
-RELUS = Quantity("ReLUs", "")
-MACS = Quantity("multiply-adds", "million")
-TIME = Quantity("time of an image", "ms")
-AGAINST = Quantity("time of the single layer's", "times")
-CAPTION = (
+FIELD = Quantity("receptive field", "pixels", korean="수용 영역")
+WEIGHTS = Quantity("weights / C^2", "", korean="가중치 수 / C^2")
+RELUS = Quantity("ReLUs", "", korean="ReLU 수")
+MACS = Quantity("multiply-adds", "million", korean="곱셈-덧셈")
+TIME = Quantity("time of an image", "ms", korean="이미지 한 장에 걸린 시간")
+AGAINST = Quantity("time of the single layer's", "times", korean="한 층 대비 시간")
+CAPTION = Text(
     f"Weights for each pair of channels, counted, and time of a forward pass over an image of {SIZE}x{SIZE} with "
     f"{CHANNELS} channels, both as a multiple of the single layer's: one 5x5, and one 7x7. Whiskers are one standard "
-    "deviation over the rounds."
+    "deviation over the rounds.",
+    f"채널 쌍마다 센 가중치 수와, 채널이 {CHANNELS}개인 {SIZE}x{SIZE} 이미지 한 장의 순전파에 걸린 시간입니다. "
+    "둘 다 5x5 한 층과 7x7 한 층의 값에 대한 배수입니다. 오차 막대는 측정 회차에 대한 표준편차입니다.",
 )
 
 
@@ -102,7 +105,7 @@ def conclude(found: dict[str, dict[str, Measured]], taken: dict[str, Measured]) 
         arms=tuple(
             Arm(
                 name=name,
-                published=PUBLISHED[name],
+                published=Text.same(PUBLISHED[name]),
                 measured=found[name] | {TIME.name: taken[name], AGAINST.name: against[name]},
             )
             for name in STACKS
@@ -129,31 +132,37 @@ def conclude(found: dict[str, dict[str, Measured]], taken: dict[str, Measured]) 
 def _comparisons(small: str, large: str) -> tuple[Comparison, ...]:
     return (
         Comparison(
-            statement=f"{small} see what {large} sees",
+            statement=Text(f"{small} see what {large} sees", f"{KOREAN[small]}은 {KOREAN[large]}과 같은 영역을 본다"),
             a=small,
             b=large,
             relation="near",
             margin=0.0,
             quantity=FIELD.name,
-            published="the same",
+            published=Text("the same", "같음"),
         ),
         Comparison(
-            statement=f"{large} has more weights than {small}",
+            statement=Text(
+                f"{large} has more weights than {small}", f"{KOREAN[large]}은 {KOREAN[small]}보다 가중치가 많다"
+            ),
             a=large,
             b=small,
             relation="above",
             margin=0.0,
             quantity=WEIGHTS.name,
-            published=f"{PUBLISHED[large]} against {PUBLISHED[small]}",
+            published=Text(
+                f"{PUBLISHED[large]} against {PUBLISHED[small]}", f"{PUBLISHED[large]} 대 {PUBLISHED[small]}"
+            ),
         ),
         Comparison(
-            statement=f"{small} have more ReLUs than {large}",
+            statement=Text(
+                f"{small} have more ReLUs than {large}", f"{KOREAN[small]}은 {KOREAN[large]}보다 ReLU가 많다"
+            ),
             a=small,
             b=large,
             relation="above",
             margin=0.0,
             quantity=RELUS.name,
-            published="more",
+            published=Text("more", "더 많음"),
         ),
     )
 
@@ -166,7 +175,7 @@ def _against_the_single(taken: dict[str, Measured]) -> dict[str, Measured]:
     return found
 
 
-def _summary(found: dict[str, dict[str, Measured]], against: dict[str, Measured]) -> str:
+def _summary(found: dict[str, dict[str, Measured]], against: dict[str, Measured]) -> Text:
     """Weights and times of both pairs."""
     sentences = []
     for small, large in PAIRS:
@@ -174,17 +183,21 @@ def _summary(found: dict[str, dict[str, Measured]], against: dict[str, Measured]
         time = against[small].mean
         field = round(found[small][FIELD.name].mean)
         sentences.append(
-            f"{small.capitalize()} see {field}x{field} pixels, as {large} does, with {weights:.0%} of its weights and "
-            f"multiply-adds; they take {time:.0%} of its time here."
+            Text(
+                f"{small.capitalize()} see {field}x{field} pixels, as {large} does, with {weights:.0%} of its weights "
+                f"and multiply-adds; they take {time:.0%} of its time here.",
+                f"{KOREAN[small]}은 {KOREAN[large]}처럼 {field}x{field} 픽셀 영역을 보며, 가중치와 "
+                f"곱셈-덧셈은 그 {weights:.0%}, 여기서 잰 시간은 그 {time:.0%}입니다.",
+            )
         )
-    return " ".join(sentences)
+    return paragraph(sentences)
 
 
 CLAIM = Claim(
     name="two_3x3",
     statement=Text(
         "Two 3x3 convolutions see what one 5x5 sees, with fewer parameters and one ReLU more",
-        "3x3 합성곱 두 층은 5x5 한 층과 같은 영역을 보면서 파라미터는 더 적고 ReLU는 하나 더 많다",
+        "3x3 합성곱 두 층은 5x5 한 층과 같은 영역을 보면서 매개변수는 더 적고 ReLU는 하나 더 많다",
     ),
     source="Simonyan & Zisserman 2014, section 2.3",
     group="taught",

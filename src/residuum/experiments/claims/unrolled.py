@@ -25,7 +25,7 @@ from residuum.experiments.setting import Setting
 from residuum.insight.taps import device_of, evaluating
 from residuum.insight.terms import Terms, shortcut_blocks, watching
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
 
 PRE, POST = "resnet20+preactivation=yes", "resnet20"
@@ -37,11 +37,14 @@ INEXACT = (POST, DEEP_POST)
 ROUNDING = 1e-5
 ONE_PERCENT = 0.01
 
-ERROR = Quantity("error of the sum, of x_L", "")
-CAPTION = (
+ERROR = Quantity("error of the sum, of x_L", "", korean="합의 오차(x_L 대비)")
+CAPTION = Text(
     "How far x_L is from x_l plus the sum of all F between them, of the norm of x_L, in the stage where it is "
     "farthest; mean over the seeds with one standard deviation, on a logarithmic scale. At about 1e-7 only rounding "
-    "is left. Compare He et al. 2016, equations 3 and 4; the paper has no figure of it."
+    "is left. Compare He et al. 2016, equations 3 and 4; the paper has no figure of it.",
+    "x_L과, x_l에 그 사이의 모든 F를 더한 것의 차이를 x_L의 크기로 나눈 값입니다. 차이가 가장 큰 단계의 값이고, "
+    "시드들의 평균과 표준편차이며, 로그 눈금입니다. 1e-7쯤이면 반올림 오차만 남은 것입니다. He 등 2016, 식 3, 4와 "
+    "비교해 보십시오. 논문에 이 그림은 없습니다.",
 )
 
 
@@ -89,31 +92,34 @@ def conclude(evidence: Evidence, errors: Mapping[str, Measured]) -> Conclusion:
     """Judge what was measured for each arm."""
     exact = [
         Comparison(
-            statement=f"{name}: nothing but rounding",
+            statement=Text(f"{name}: nothing but rounding", f"{name}: 반올림 오차뿐이다"),
             a=name,
             b=0.0,
             relation="not above",
             margin=ROUNDING,
             quantity=ERROR.name,
-            published="exact",
+            published=Text("exact", "정확히 성립"),
         )
         for name in EXACT
     ]
     inexact = [
         Comparison(
-            statement=f"{name}, with a ReLU after the addition: not exact",
+            statement=Text(
+                f"{name}, with a ReLU after the addition: not exact",
+                f"{name}, 덧셈 뒤에 ReLU가 있음: 정확히 성립하지 않는다",
+            ),
             a=name,
             b=0.0,
             relation="above",
             margin=ONE_PERCENT,
             quantity=ERROR.name,
-            published="not exact",
+            published=Text("not exact", "정확히 성립하지 않음"),
         )
         for name in INEXACT
     ]
     return Conclusion(
         arms=tuple(
-            Arm(name=name, published="", measured={ERROR.name: each}, runs=tuple(evidence.runs(name)))
+            Arm(name=name, published=NOTHING, measured={ERROR.name: each}, runs=tuple(evidence.runs(name)))
             for name, each in errors.items()
         ),
         quantities=(ERROR,),
@@ -124,13 +130,17 @@ def conclude(evidence: Evidence, errors: Mapping[str, Measured]) -> Conclusion:
     )
 
 
-def _summary(errors: Mapping[str, Measured]) -> str:
-    return (
+def _summary(errors: Mapping[str, Measured]) -> Text:
+    return Text(
         f"With pre-activation the output of a stage differs from its input plus all that its blocks add by "
         f"{errors[PRE].mean:.1e} of its size in the trained 20-layer net and by {errors[UNTRAINED[DEEP_PRE]].mean:.1e} "
         f"in an untrained one of 56 layers. With a ReLU after each addition it differs by "
         f"{100 * errors[POST].mean:.3g} % in the trained {POST} and by {100 * errors[DEEP_POST].mean:.3g} % in "
-        f"{DEEP_POST}."
+        f"{DEEP_POST}.",
+        "사전 활성화를 쓰면, 한 단계의 입력에 블록들이 더하는 것을 모두 합한 값과 그 단계의 출력의 차이가 출력 크기에 "
+        f"견주어 학습한 20층 신경망에서 {errors[PRE].mean:.1e}배, 학습하지 않은 56층 신경망에서 "
+        f"{errors[UNTRAINED[DEEP_PRE]].mean:.1e}배입니다. 덧셈 뒤마다 ReLU가 있으면 그 차이가 학습한 {POST} 신경망에서 "
+        f"{100 * errors[POST].mean:.3g} %, {DEEP_POST} 신경망에서 {100 * errors[DEEP_POST].mean:.3g} %입니다.",
     )
 
 

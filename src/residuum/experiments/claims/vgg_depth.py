@@ -18,12 +18,13 @@ from collections.abc import Mapping
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.records.finding import Arm, Comparison, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Line, lines_over
 
 MARGIN = 0.002  # 0.2 percentage points
 ONE, THREE = "one scale (Table 3)", "three scales (Table 4)"
 FIXED, LARGER, VARIED = "S = 256", "S = 384", "S = 256 to 512"
+KOREAN = {ONE: "한 크기로 시험(표 3)", THREE: "세 크기로 시험(표 4)", VARIED: "S = 256~512"}
 DEPTHS = {"A": 11, "A-LRN": 11, "B": 13, "C": 16, "D": 16, "E": 19}
 NAMES = {
     "A": "A, 11 layers",
@@ -46,19 +47,26 @@ TOP_1: dict[str, dict[str, dict[str, float]]] = {
         VARIED: {"C": 26.3, "D": 24.8, "E": 24.8},
     },
 }
-CAPTION = (
+CAPTION = Text(
     "Published top-1 error on ImageNet's validation images over the number of layers, for each size S of the training "
-    "images: nets A, B, D and E, whose convolutions are all 3x3."
+    "images: nets A, B, D and E, whose convolutions are all 3x3.",
+    "ImageNet 검증 이미지에 대해 발표된 top-1 오차를 층수에 따라, 학습 이미지의 크기 S마다 나타냈습니다. "
+    "합성곱이 모두 3x3인 신경망 A, B, D, E입니다.",
 )
 
 
 def quantity(scales: str, training: str) -> Quantity:
     """The column of a table for one way to train and to test."""
-    return Quantity(f"{training}, {scales}")
+    return Quantity(f"{training}, {scales}", korean=f"{KOREAN.get(training, training)}, {KOREAN[scales]}")
 
 
 BEST = quantity(THREE, VARIED)
 AT_256 = quantity(THREE, FIXED)
+WORSE_13 = Text("13 layers are worse than 16", "13층은 16층보다 못하다")
+WORSE_19 = Text("19 layers are worse than 16, trained at S = 256", "S = 256으로 학습하면 19층은 16층보다 못하다")
+WORSE_19_AT_BEST = Text(
+    "19 layers are worse than 16, both at their best", "저마다 가장 좋은 조건에서 19층은 16층보다 못하다"
+)
 
 
 def measure(evidence: Evidence) -> Conclusion:
@@ -73,16 +81,16 @@ def conclude(errors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Conclus
         arms=tuple(
             Arm(
                 name=NAMES[net],
-                published="",
+                published=NOTHING,
                 measured={column.name: exactly(found[net] / 100) for column, found in columns.items() if net in found},
             )
             for net in DEPTHS
         ),
         quantities=tuple(columns),
         comparisons=(
-            _comparison("13 layers are worse than 16", "B", AT_256, columns[AT_256]),
-            _comparison("19 layers are worse than 16, trained at S = 256", "E", AT_256, columns[AT_256]),
-            _comparison("19 layers are worse than 16, both at their best", "E", BEST, columns[BEST]),
+            _comparison(WORSE_13, "B", AT_256, columns[AT_256]),
+            _comparison(WORSE_19, "E", AT_256, columns[AT_256]),
+            _comparison(WORSE_19_AT_BEST, "E", BEST, columns[BEST]),
         ),
         summary=_summary(columns),
         drawing=lines_over(
@@ -95,7 +103,7 @@ def conclude(errors: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Conclus
     )
 
 
-def _comparison(statement: str, net: str, column: Quantity, found: Mapping[str, float]) -> Comparison:
+def _comparison(statement: Text, net: str, column: Quantity, found: Mapping[str, float]) -> Comparison:
     return Comparison(
         statement=statement,
         a=NAMES[net],
@@ -103,7 +111,7 @@ def _comparison(statement: str, net: str, column: Quantity, found: Mapping[str, 
         relation="above",
         margin=MARGIN,
         quantity=column.name,
-        published=f"{found[net]} against {found['D']}",
+        published=Text(f"{found[net]} against {found['D']}", f"{found[net]} 대 {found['D']}"),
     )
 
 
@@ -112,15 +120,21 @@ def _line(found: Mapping[str, float]) -> Line:
     return Line([DEPTHS[net] for net in nets], [exactly(found[net] / 100) for net in nets])
 
 
-def _summary(columns: Mapping[Quantity, Mapping[str, float]]) -> str:
+def _summary(columns: Mapping[Quantity, Mapping[str, float]]) -> Text:
     """What the figures say of 16 and 19 layers."""
     ahead = [column for column, found in columns.items() if _apart(found)]
     best, fixed = columns[BEST], columns[AT_256]
-    saying = "best at 16 layers" if _apart(best) else "no better at 16 layers than at 19"
-    return (
+    saying = Text("no better at 16 layers than at 19", "16층이 19층보다 낫지 않습니다")
+    if _apart(best):
+        saying = Text("best at 16 layers", "16층일 때 가장 좋습니다")
+    return Text(
         f"From 13 to 16 layers the published error falls from {fixed['B']} to {fixed['D']} %. In "
         f"{len(ahead)} of {len(columns)} ways to train and test, 19 layers are worse than 16 by more than "
-        f"{100 * MARGIN:.1f} points; in the best way 16 end at {best['D']} % and 19 at {best['E']} %. VGG is {saying}."
+        f"{100 * MARGIN:.1f} points; in the best way 16 end at {best['D']} % and 19 at {best['E']} %. "
+        f"VGG is {saying.en}.",
+        f"13층에서 16층으로 가면 발표된 오차는 {fixed['B']} %에서 {fixed['D']} %로 줄어듭니다. 학습하고 시험하는 "
+        f"{len(columns)}가지 방법 중 {len(ahead)}가지에서 19층의 오차가 16층보다 {100 * MARGIN:.1f} %p 넘게 큽니다. "
+        f"가장 좋은 방법에서는 16층이 {best['D']} %, 19층이 {best['E']} %입니다. VGG는 {saying.ko}.",
     )
 
 
@@ -131,7 +145,7 @@ def _apart(found: Mapping[str, float]) -> bool:
 
 CLAIM = Claim(
     name="vgg_depth",
-    statement=Text("VGG is best at 16 layers", "VGG은 16층일 때 가장 좋다"),
+    statement=Text("VGG is best at 16 layers", "VGG는 16층일 때 가장 좋다"),
     source="Simonyan & Zisserman 2014, Tables 3 and 4; lecture notes",
     group="taught",
     measure=measure,

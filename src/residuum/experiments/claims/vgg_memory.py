@@ -21,23 +21,31 @@ from residuum.experiments.evidence import Evidence
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
 from residuum.records.finding import Arm, Comparison, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
 
 NET = "vgg16"
-VALUES = Quantity("values", "million")
-MEMORY = Quantity("memory", "MB")
-SHARE_OF_VALUES = Quantity("share of the values")
-SHARE_OF_PARAMETERS = Quantity("share of the parameters")
+VALUES = Quantity("values", "million", korean="값의 수")
+MEMORY = Quantity("memory", "MB", korean="메모리")
+SHARE_OF_VALUES = Quantity("share of the values", korean="전체 값 중 비율")
+SHARE_OF_PARAMETERS = Quantity("share of the parameters", korean="전체 매개변수 중 비율")
 TAUGHT_VALUES, TAUGHT_MEMORY = 24.0, 93.0
 ROUNDING = 0.5  # million values
 TENTH = 9.3  # MB
 HALF = 0.5
 ALL, EARLY, LATE, POOLED, FULL = "all", "early convolutions", "late convolutions", "poolings", "linear layers"
 EARLY_STAGES = 2
-CAPTION = (
+MOST = Text("most", "대부분")
+AS_TAUGHT = Text("as taught", "강의에서 가르치는 대로입니다")
+NOT_AS_TAUGHT = Text(
+    "not the 24 million and 93 MB that the notes print: their rows make less too",
+    "강의 노트에 적힌 2,400만 개, 93 MB와 다릅니다(노트의 행들을 더해도 그보다 적습니다)",
+)
+CAPTION = Text(
     "Share of the values that the layers of VGG-16 write for one image, beside their share of the parameters. Compare "
-    "the table of VGG-16 in the CS231n notes."
+    "the table of VGG-16 in the CS231n notes.",
+    "VGG-16의 층들이 이미지 한 장에 대해 내놓는 값을 층의 종류별로 나눈 비율과, 매개변수를 그렇게 나눈 비율입니다. "
+    "CS231n 강의 노트의 VGG-16 표와 비교해 보십시오.",
 )
 
 
@@ -66,47 +74,49 @@ def measure(evidence: Evidence) -> Conclusion:
     """Values, bytes and parameters of each part."""
     vgg = counted()
     groups = parts(vgg)
-    arms = [_arm(ALL, vgg.layers, vgg, "24M values, 93 MB (CS231n)")]
+    arms = [_arm(ALL, vgg.layers, vgg, Text("24M values, 93 MB (CS231n)", "값 24M개, 93 MB (CS231n)"))]
     arms += [_arm(name, layers, vgg) for name, layers in groups.items()]
     return Conclusion(
         arms=tuple(arms),
         quantities=(VALUES, MEMORY, SHARE_OF_VALUES, SHARE_OF_PARAMETERS),
         comparisons=(
             Comparison(
-                statement="VGG-16 writes 24 million values for an image",
+                statement=Text(
+                    "VGG-16 writes 24 million values for an image", "VGG-16은 이미지 한 장에 값 2,400만 개를 내놓는다"
+                ),
                 a=ALL,
                 b=TAUGHT_VALUES,
                 relation="near",
                 margin=ROUNDING,
                 quantity=VALUES.name,
-                published="24M",
+                published=Text.same("24M"),
             ),
             Comparison(
-                statement="in fp32 that is 93 MB",
+                statement=Text("in fp32 that is 93 MB", "fp32로는 93 MB이다"),
                 a=ALL,
                 b=TAUGHT_MEMORY,
                 relation="near",
                 margin=TENTH,
                 quantity=MEMORY.name,
-                published="93 MB",
+                published=Text.same("93 MB"),
             ),
             Comparison(
-                statement="most of it is in the early convolutions",
+                statement=Text("most of it is in the early convolutions", "그 대부분은 앞쪽 합성곱 층에 있다"),
                 a=EARLY,
                 b=HALF,
                 relation="above",
                 margin=0.0,
                 quantity=SHARE_OF_VALUES.name,
-                published="most",
+                published=MOST,
             ),
             Comparison(
-                statement="most parameters are in the linear layers",
+                statement=Text("most parameters are in the linear layers", "매개변수는 대부분 완전 연결 층에 있다"),
                 a=FULL,
                 b=HALF,
                 relation="above",
                 margin=0.0,
                 quantity=SHARE_OF_PARAMETERS.name,
-                published="most",
+                published=MOST,
             ),
         ),
         summary=_summary(vgg, groups),
@@ -122,7 +132,7 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _arm(name: str, layers: Iterable[Layer], whole: Cost, published: str = "") -> Arm:
+def _arm(name: str, layers: Iterable[Layer], whole: Cost, published: Text = NOTHING) -> Arm:
     values, size, parameters = (
         sum(getattr(layer, field) for layer in layers)
         for field in ("activation_values", "activation_bytes", "parameters")
@@ -139,16 +149,18 @@ def _arm(name: str, layers: Iterable[Layer], whole: Cost, published: str = "") -
     )
 
 
-def _summary(vgg: Cost, groups: dict[str, list[Layer]]) -> str:
+def _summary(vgg: Cost, groups: dict[str, list[Layer]]) -> Text:
     """What is right of the lesson and what is not."""
     early = sum(layer.activation_values for layer in groups[EARLY]) / vgg.activation_values
     linear = sum(layer.parameters for layer in groups[FULL]) / vgg.parameters
     values, size = vgg.activation_values, vgg.activation_bytes / 1e6
     agrees = abs(values / 1e6 - TAUGHT_VALUES) <= ROUNDING and abs(size - TAUGHT_MEMORY) <= TENTH
-    verdict = "as taught" if agrees else "not the 24 million and 93 MB that the notes print: their rows make less too"
-    return (
-        f"For one image the layers of VGG-16 write {values:,} values, {size:.1f} MB in fp32, {verdict}. The early "
-        f"convolutions have {early:.0%} of them, the linear layers {linear:.0%} of all parameters."
+    verdict = AS_TAUGHT if agrees else NOT_AS_TAUGHT
+    return Text(
+        f"For one image the layers of VGG-16 write {values:,} values, {size:.1f} MB in fp32, {verdict.en}. The early "
+        f"convolutions have {early:.0%} of them, the linear layers {linear:.0%} of all parameters.",
+        f"이미지 한 장에 대해 VGG-16의 층들이 내놓는 값은 {values:,}개, fp32로 {size:.1f} MB이며, {verdict.ko}. "
+        f"앞쪽 합성곱 층이 그 값의 {early:.0%}를, 완전 연결 층이 전체 매개변수의 {linear:.0%}를 차지합니다.",
     )
 
 
@@ -157,7 +169,7 @@ CLAIM = Claim(
     statement=Text(
         "VGG-16 needs 93 MB for an image: most of it in the early convolutions, most parameters in the linear layers",
         "VGG-16은 이미지 한 장에 93 MB가 필요하다. 메모리는 대부분 앞쪽 합성곱 층이, "
-        "파라미터는 대부분 완전 연결 층이 차지한다",
+        "매개변수는 대부분 완전 연결 층이 차지한다",
     ),
     source="CS231n lecture notes, convolutional networks, case studies",
     group="taught",

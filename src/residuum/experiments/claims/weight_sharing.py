@@ -18,11 +18,13 @@ from residuum.costing.arithmetic import Shape, Step, Window, chain, conv
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.records.finding import Arm, Comparison, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
 
-SHARED, UNSHARED, FULL = (Quantity(name, "") for name in ("shared", "unshared", "fully connected"))
-SAVED = Quantity("unshared against shared", "times")
+SHARED = Quantity("shared", "", korean="공유할 때의 매개변수")
+UNSHARED = Quantity("unshared", "", korean="공유하지 않을 때의 매개변수")
+FULL = Quantity("fully connected", "", korean="완전 연결일 때의 매개변수")
+SAVED = Quantity("unshared against shared", "times", korean="공유하지 않을 때 대 공유할 때")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Layer:
     name: str
     image: Shape
     window: Window
-    published: str = ""
+    published: Text = NOTHING
     printed: tuple[tuple[Quantity, int], ...] = ()
 
     @property
@@ -56,17 +58,21 @@ class Layer:
 LAYERS = (
     Layer(
         "lenet5", "conv1", (32, 32, 1), conv(6, 5),
-        "156 parameters, 122,304 connections", ((SHARED, 156), (UNSHARED, 122_304)),
+        Text("156 parameters, 122,304 connections", "매개변수 156개, 연결 122,304개"),
+        ((SHARED, 156), (UNSHARED, 122_304)),
     ),
     Layer(
         "alexnet_2012", "features.0", (227, 227, 3), conv(96, 11, stride=4),
-        "34,944 against 105,705,600", ((SHARED, 34_944), (UNSHARED, 105_705_600)),
+        Text("34,944 against 105,705,600", "34,944 대 105,705,600"),
+        ((SHARED, 34_944), (UNSHARED, 105_705_600)),
     ),
     Layer("vgg16", "features.0", (224, 224, 3), conv(64, 3, padding=1)),
 )  # fmt: skip
-CAPTION = (
+CAPTION = Text(
     "Parameters of the first layers of three nets: as convolutions, whose weights are shared by all places, as locally "
-    "connected and as fully connected layers. The axis is logarithmic: each step is ten times as many."
+    "connected and as fully connected layers. The axis is logarithmic: each step is ten times as many.",
+    "세 신경망의 첫 층을, 모든 위치가 가중치를 공유하는 합성곱 층, 위치마다 가중치가 따로 있는 국소 연결 층, "
+    "완전 연결 층으로 만들 때의 매개변수 수입니다. 축은 로그이며 눈금 한 칸이 열 배입니다.",
 )
 
 
@@ -103,34 +109,43 @@ def _bars(layer: Layer) -> list[Bar]:
 
 def _as_printed(layer: Layer, quantity: Quantity, number: int) -> Comparison:
     return Comparison(
-        statement=f"{layer.title}: {number:,} parameters {quantity.name}",
+        statement=Text(
+            f"{layer.title}: {number:,} parameters {quantity.name}",
+            f"{layer.net}의 첫 층: {quantity.label.ko}는 {number:,}개이다",
+        ),
         a=layer.title,
         b=number,
         relation="near",
         margin=0.0,
         quantity=quantity.name,
-        published=f"{number:,}",
+        published=Text.same(f"{number:,}"),
     )
 
 
 def _fewer(layer: Layer) -> Comparison:
     return Comparison(
-        statement=f"{layer.title}: sharing saves parameters",
+        statement=Text(
+            f"{layer.title}: sharing saves parameters", f"{layer.net}의 첫 층: 공유하면 매개변수가 적어진다"
+        ),
         a=layer.title,
         b=1.0,
         relation="above",
         margin=0.0,
         quantity=SAVED.name,
-        published="fewer",
+        published=Text("fewer", "더 적음"),
     )
 
 
-def _summary(alexnet: Step) -> str:
+def _summary(alexnet: Step) -> Text:
     """AlexNet's first layer in one sentence."""
-    return (
+    places = f"{alexnet.output[0]}x{alexnet.output[1]}"
+    return Text(
         f"AlexNet's first convolution has {alexnet.shared.total:,} parameters. With weights of its own at each of its "
-        f"{alexnet.output[0]}x{alexnet.output[1]} places it would have {alexnet.unshared.total:,}, and "
-        f"{alexnet.dense.total / 1e9:.1f} billion if it were fully connected."
+        f"{places} places it would have {alexnet.unshared.total:,}, and {alexnet.dense.total / 1e9:.1f} billion if it "
+        "were fully connected.",
+        f"AlexNet의 첫 합성곱 층에는 매개변수가 {alexnet.shared.total:,}개 있습니다. {places}개 위치마다 "
+        f"가중치가 따로 있다면 {alexnet.unshared.total:,}개, 완전 연결 층이라면 "
+        f"{alexnet.dense.total / 1e8:,.0f}억 개가 됩니다.",
     )
 
 
@@ -138,7 +153,7 @@ CLAIM = Claim(
     name="weight_sharing",
     statement=Text(
         "Sharing weights over all places makes a convolution affordable",
-        "모든 위치가 가중치를 공유하기 때문에 합성곱 층의 파라미터 수는 감당할 만하다",
+        "모든 위치가 가중치를 공유하기 때문에 합성곱 층의 매개변수 수는 감당할 만하다",
     ),
     source="LeCun et al. 1998, section II.B; CS231n lecture notes, parameter sharing",
     group="taught",

@@ -38,14 +38,22 @@ NET = "resnet56"
 USUAL, ZERO = "usual start", "F starts at zero"
 CHANGES: dict[str, dict[str, bool]] = {USUAL: {}, ZERO: {"zero_init_residual": True}}
 PUBLISHED = {
-    USUAL: "23.84 ± 0.18; batch 8192: 24.11 ± 0.07 (ImageNet, ResNet-50)",
-    ZERO: "23.60 ± 0.12; batch 8192: 23.74 ± 0.09 (ImageNet, ResNet-50)",
+    USUAL: Text(
+        "23.84 ± 0.18; batch 8192: 24.11 ± 0.07 (ImageNet, ResNet-50)",
+        "23.84 ± 0.18; 배치 8192: 24.11 ± 0.07 (ImageNet, ResNet-50)",
+    ),
+    ZERO: Text(
+        "23.60 ± 0.12; batch 8192: 23.74 ± 0.09 (ImageNet, ResNet-50)",
+        "23.60 ± 0.12; 배치 8192: 23.74 ± 0.09 (ImageNet, ResNet-50)",
+    ),
 }
-EARLY_ERROR = Quantity("training error after a tenth")
-CAPTION = (
+EARLY_ERROR = Quantity("training error after a tenth", korean="학습의 10분의 1 뒤의 학습 오차")
+CAPTION = Text(
     "Training error, mean over the seeds with a band of one standard deviation; it counts the batches of each epoch as "
     "they were trained on. The first tenth of the iterations is what the first comparison is about. Goyal et al. 2017 "
-    "show no curves of this; their figures are in Table 2(b)."
+    "show no curves of this; their figures are in Table 2(b).",
+    "학습 오차, 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 에폭마다 학습에 쓴 배치에서 그대로 센 값입니다. 첫째 "
+    "비교는 반복의 처음 10분의 1에 대한 것입니다. Goyal 등 2017은 이런 곡선을 싣지 않았고, 수치는 표 2(b)에 있습니다.",
 )
 
 
@@ -73,7 +81,10 @@ def measure(evidence: Evidence) -> Conclusion:
         quantities=(EARLY_ERROR, *evidence.errors),
         comparisons=(
             Comparison(
-                statement="after a tenth of the training, the usual start is behind",
+                statement=Text(
+                    "after a tenth of the training, the usual start is behind",
+                    "학습의 10분의 1이 지났을 때, 보통대로 시작한 쪽이 뒤처져 있다",
+                ),
                 a=USUAL,
                 b=ZERO,
                 relation="above",
@@ -81,13 +92,15 @@ def measure(evidence: Evidence) -> Conclusion:
                 quantity=EARLY_ERROR.name,
             ),
             Comparison(
-                statement="at the end, the start at zero is no worse",
+                statement=Text(
+                    "at the end, the start at zero is no worse", "학습이 끝났을 때, 0에서 시작한 쪽이 못하지 않다"
+                ),
                 a=ZERO,
                 b=USUAL,
                 relation="not above",
                 margin=MARGIN,
                 quantity=error.name,
-                published="23.60 against 23.84 (ImageNet)",
+                published=Text("23.60 against 23.84 (ImageNet)", "23.60, 23.84 (ImageNet)"),
             ),
         ),
         summary=_summary(early, final, error),
@@ -99,14 +112,18 @@ def measure(evidence: Evidence) -> Conclusion:
     )
 
 
-def _summary(early: dict[str, Measured], final: dict[str, Measured], error: Quantity) -> str:
+def _summary(early: dict[str, Measured], final: dict[str, Measured], error: Quantity) -> Text:
     """Both errors of both starts, and their differences."""
     at_first, at_last = (100 * (each[ZERO].mean - each[USUAL].mean) for each in (early, final))
-    return (
+    return Text(
         f"With every block starting as its shortcut, {NET} has a training error of {early[ZERO].percent()} after a "
         f"tenth of the training, against {early[USUAL].percent()} with the usual start: {at_first:+.2f} points. At the "
         f"end its {error.name} is {final[ZERO].percent()} against {final[USUAL].percent()}: {at_last:+.2f} points "
-        f"(below 0: better)."
+        f"(below 0: better).",
+        f"모든 블록이 지름길만 남은 상태로 시작하면, 학습의 10분의 1이 지났을 때 {NET} 신경망의 학습 오차는 "
+        f"{early[ZERO].percent()}이고 보통대로 시작하면 {early[USUAL].percent()}입니다. 차이는 {at_first:+.2f} "
+        f"%p입니다. 마지막 {error.label.ko}는 차례로 {final[ZERO].percent()}, {final[USUAL].percent()}이며 차이는 "
+        f"{at_last:+.2f} %p입니다(0보다 작으면 나음).",
     )
 
 
