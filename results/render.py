@@ -51,8 +51,8 @@ def finding_table(name: str, budget: str) -> str:
         "",
         f"Verdict: **{finding.verdict}**. {finding.summary.en}",
         "",
-        f"Budget {finding.budget}: {finding.conditions}. Mean ± std over the seeds; {finding.seconds / 60:.1f} minutes "
-        f"of training on {machine({'environment': finding.environment})}.",
+        f"Budget {finding.budget}: {finding.conditions.en}. Mean ± std over the seeds; {finding.seconds / 60:.1f} "
+        f"minutes of training on {machine({'environment': finding.environment})}.",
     ]
     return "\n".join(lines)
 

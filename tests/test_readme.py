@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from residuum.cli import main, parse
+from residuum.records.text import Text
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -47,7 +48,7 @@ def test_the_commands_on_digits_and_the_python_run_as_pasted(
     from residuum.experiments import setting
     from residuum.training.recipes import digits
 
-    brief = setting.Budget(lambda net: digits().changed({"steps": 2}), "2 updates")
+    brief = setting.Budget(lambda net: digits().changed({"steps": 2}), Text.same("2 updates"))
     monkeypatch.setitem(setting.BUDGETS, "grey", {"quick": brief})
     exec(python, {})
     exec(looking, {})

@@ -18,12 +18,15 @@ from residuum.experiments.reproduce import SilentReproduction, reproduce
 from residuum.experiments.setting import Budget, Setting
 from residuum.nets import blocks
 from residuum.records.finding import Verdict
+from residuum.records.text import Text
 from residuum.training.recipes import digits
 
 
 def budget_of(**changes: Any) -> Budget:
     """So many updates of 16 digits."""
-    return Budget(lambda net: replace(digits(), epochs=None, batch_size=16, **changes), f"{changes} of 16 images")
+    return Budget(
+        lambda net: replace(digits(), epochs=None, batch_size=16, **changes), Text.same(f"{changes} of 16 images")
+    )
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ TWO = claim_of("two", lambda evidence: judged_by_error(evidence, (NET, "plain20"
 
 @pytest.fixture
 def tiny_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    brief = Budget(lambda net: replace(digits(), epochs=None, steps=3, batch_size=16), "3 updates")
+    brief = Budget(lambda net: replace(digits(), epochs=None, steps=3, batch_size=16), Text.same("3 updates"))
     monkeypatch.setitem(settings.BUDGETS, "grey", {"quick": brief})
     monkeypatch.setattr(module, "known", Known)
 
@@ -170,7 +170,7 @@ def test_claims_share_trainings_and_are_judged_as_soon_as_these_are_there(
     one, two, without = findings
     assert set(one.runs) == {f"{NET}-seed0", f"{NET}-seed1"}
     assert {name: two.runs[name] for name in one.runs} == one.runs
-    assert (without.runs, without.seeds, without.conditions, without.seconds) == (
+    assert (without.runs, without.seeds, without.conditions.en, without.seconds) == (
         {}, (), "nothing trained beforehand", 0,
     )  # fmt: skip
     assert listener.messages[0].startswith("3 claims: 4 trainings, ")
@@ -289,9 +289,10 @@ SCRIPT = """
     from dataclasses import replace
     from residuum.cli import main
     from residuum.experiments import setting
+    from residuum.records.text import Text
     from residuum.training.recipes import digits
     brief = lambda net: replace(digits(), epochs=None, steps=400, batch_size=16)
-    setting.BUDGETS["grey"]["quick"] = setting.Budget(brief, "400 updates")
+    setting.BUDGETS["grey"]["quick"] = setting.Budget(brief, Text.same("400 updates"))
     sys.exit(main(sys.argv[1:]))
 """
 
@@ -499,7 +500,7 @@ def test_the_price_is_told_by_what_was_made_here_else_by_what_the_package_knows(
     timed = {"machine": "AMD EPYC, 2 threads", "seconds": {"resnet20": 5.0}}
     finding = {"verdict": "holds", "conditions": "c", "trainings": 4, "seconds": 1.0, "measuring_seconds": 30.0}
     claims = {"a": {"quick": finding | {"machine": "AMD EPYC, 2 threads"}}}
-    known = read({"claims": claims, "trainings": {asked.regime: timed}})
+    known = read({"claims": claims, "trainings": {asked.regime.en: timed}})
     found = price(plan, ["a"], asked, made={}, known=known)
     macs = [each.macs for each in (price(asked.planned(net), [], asked, made={}, known=Known()) for net in
             ("resnet20", "resnet56"))]  # fmt: skip
@@ -554,7 +555,7 @@ def test_quick_can_also_be_a_part_of_cifar10() -> None:
     dataset = within_budget(stand_in("short"), "quick")
     assert len(dataset.train) == 5000
     asked = Setting(budget="quick", data="cifar10", dataset=dataset, seeds=(0,))
-    assert asked.conditions == f"cifar10, 5,000 training images, {settings.ONE_CYCLE_WORDS}; 1 seed"
+    assert asked.conditions.en == f"cifar10, 5,000 training images, {settings.ONE_CYCLE_WORDS.en}; 1 seed"
     trainings_of({name: claim.plan(asked) for name, claim in claims().items() if "colour" in claim.kinds})
 
 
@@ -579,7 +580,7 @@ def finding(name: str, directory: Path, **changes: Any) -> Finding:
     """A made-up Finding whose figure lies in its directory."""
     values: dict[str, Any] = {
         "name": name, "claim": Text("c", "주장"), "source": "s", "group": "taught", "budget": "quick",
-        "conditions": "digits, 10 images; 2 seeds", "summary": Text.same("s"), "caption": Text.same("c"),
+        "conditions": Text.same("digits, 10 images; 2 seeds"), "summary": Text.same("s"), "caption": Text.same("c"),
         "basis": "measured",
         "quantities": (), "arms": (), "judged": (), "seeds": (0, 1),
         "runs": {"net-seed0": {"train": 0.1, "seconds": 4.0}, "net-seed1": {"train": 0.1, "seconds": 6.0}},

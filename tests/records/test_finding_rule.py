@@ -52,7 +52,7 @@ def finding(*verdicts: Verdict, **changes: Any) -> Finding:
     values: dict[str, Any] = {
         "name": "degradation", "claim": Text("c", "주장"), "source": "s", "group": "He et al. 2015",
         "summary": Text("In two sentences.", "두 문장으로."), "caption": Text.same("How to read it."),
-        "budget": "quick", "conditions": "digits; 2 seeds",
+        "budget": "quick", "conditions": Text("digits; 2 seeds", "digits; 시드 2개"),
         "basis": "measured", "quantities": (Quantity(ERROR),), "arms": (arm,),
         "judged": tuple(map(judged, verdicts)), "seeds": (0, 1), "runs": {"a-0": {"train": 0.1, "seconds": 1.0}},
         "seconds": 1.0, "measuring_seconds": 0.5, "recipe": {"crop": (1, 2)},

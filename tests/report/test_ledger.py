@@ -80,7 +80,7 @@ def finding(name: str = "degradation", error: float = 0.3, **changes: Any) -> Fi
     )  # fmt: skip
     values: dict[str, Any] = {
         "name": name, "claim": Text(f"{name} is so", f"{name}은 그렇다"), "source": "He et al. 2015, Figure 1",
-        "group": "He et al. 2015", "budget": "quick", "conditions": "digits, 1,297 training images; 3 seeds",
+        "group": "He et al. 2015", "budget": "quick", "conditions": Text.same("digits, 1,297 training images; 3 seeds"),
         "summary": Text("It came out so.", "이렇게 나왔다."), "caption": Text("How to read it.", "보는 법."),
         "basis": "measured", "quantities": (ERROR,),
         "arms": arms, "judged": (judge(comparison, {arm.name: arm.measured for arm in arms}),), "seeds": (0, 1, 2),
@@ -156,7 +156,9 @@ def test_a_claim_of_two_budgets_shows_both_verdicts() -> None:
 
 @pytest.mark.parametrize(("basis", "expected"), [("counted", "counted exactly"), ("published", "published figures")])
 def test_what_was_not_measured_says_so(basis: Basis, expected: str) -> None:
-    entry = Entry((finding(basis=basis, runs={}, seeds=(), conditions="nothing trained beforehand"),))
+    entry = Entry(
+        (finding(basis=basis, runs={}, seeds=(), conditions=Text("nothing trained beforehand", "미리 학습한 것 없음")),)
+    )
     for told in (Page(ledger_page([entry], "en")).all, ledger_markdown([entry], "en"), summary_markdown([entry])):
         assert expected in told
     assert "nothing trained beforehand, measured in 2.0 s on AMD EPYC, 2 threads" in ledger_markdown([entry], "en")
@@ -173,7 +175,7 @@ def test_a_failed_training_is_told() -> None:
 def test_a_hostile_finding_is_text_in_both_forms() -> None:
     one = finding(
         claim=Text(HOSTILE, HOSTILE), source=HOSTILE, summary=Text.same(HOSTILE), caption=Text.same(HOSTILE),
-        conditions=HOSTILE, failures=(HOSTILE,), environment={"cpu": HOSTILE, "threads": 2},
+        conditions=Text.same(HOSTILE), failures=(HOSTILE,), environment={"cpu": HOSTILE, "threads": 2},
     )  # fmt: skip
     entry = Entry((one,), small_figure(figure()), "claims/x.png")
     page = Page(ledger_page([entry], "en"))

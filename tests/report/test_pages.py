@@ -118,7 +118,7 @@ def finding(text: str, **changes: Any) -> Finding:
     values: dict[str, Any] = {
         "name": "degradation", "claim": Text(text, text), "source": text, "group": "He et al. 2015",
         "summary": Text.same("In two sentences."), "caption": Text.same(f"the caption {text}"), "budget": "quick",
-        "conditions": text, "basis": "measured", "quantities": (Quantity("training error"),), "arms": arms,
+        "conditions": Text.same(text), "basis": "measured", "quantities": (Quantity("training error"),), "arms": arms,
         "judged": (judge(comparison, measured),), "seeds": (0, 1, 2), "runs": runs, "seconds": 90.0,
         "measuring_seconds": 2.5, "recipe": {"name": text},
         "environment": {"cpu": text, "cpus": 2, "threads": 2, "packages": {"torch": "2.13"}},

@@ -199,7 +199,7 @@ def print_finding(finding: Finding) -> None:
     from residuum.report.table import print_table
 
     print(f"{finding.claim.en} ({finding.source})")
-    print(f"{finding.budget}: {finding.conditions}\n")
+    print(f"{finding.budget}: {finding.conditions.en}\n")
     if finding.arms:
         print_table(arms_table(finding), foldable=1)
         print()

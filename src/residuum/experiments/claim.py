@@ -13,7 +13,7 @@ from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Kind, Setting
 from residuum.records.finding import Arm, Basis, Comparison, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 
 Group = Literal["He et al. 2015", "He et al. 2016", "taught", "beyond"]
@@ -40,7 +40,7 @@ class Conclusion:
     drawing: Drawing
     caption: Text
     basis: Basis = "measured"
-    conditions: str = ""
+    conditions: Text = NOTHING
 
 
 def no_trainings(setting: Setting) -> Sequence[PlannedRun]:

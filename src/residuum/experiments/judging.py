@@ -33,7 +33,7 @@ from residuum.run import dumps
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 
-UNTRAINED = "nothing trained beforehand"
+UNTRAINED = Text("nothing trained beforehand", "미리 학습한 것 없음")
 UNFINISHED = Text(
     "Not every training reached its end, so there is nothing to compare.",
     "끝까지 마치지 못한 학습이 있어 비교할 수 없습니다.",

@@ -81,7 +81,7 @@ def condensed(findings: Sequence[Finding]) -> dict[str, Any]:
     times: dict[str, dict[str, dict[str, float]]] = {}
     for finding in findings:
         claims.setdefault(finding.name, {})[finding.budget] = asdict(_condensed(finding))
-        regime = finding.conditions.rpartition("; ")[0]
+        regime = finding.conditions.en.rpartition("; ")[0]
         for name, run in finding.runs.items():
             machines.setdefault(regime, processor(finding.environment))
             times.setdefault(regime, {}).setdefault(without_seed(name), {})[name] = float(str(run["seconds"]))
@@ -95,7 +95,7 @@ def condensed(findings: Sequence[Finding]) -> dict[str, Any]:
 def _condensed(finding: Finding) -> KnownFinding:
     return KnownFinding(
         verdict=str(finding.verdict),
-        conditions=finding.conditions,
+        conditions=finding.conditions.en,
         trainings=len(finding.runs) + len(finding.failures),
         seconds=round(finding.seconds, 1),
         measuring_seconds=round(finding.measuring_seconds, 1),

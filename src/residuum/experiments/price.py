@@ -67,8 +67,8 @@ def price(
     missing = [each for each in plan if each.name not in made]
     times: Mapping[str, float] = _times(made)
     source = f"as the {_counted(len(made), 'training')} made here"
-    if not times and setting.regime in known.trainings:
-        timed = known.trainings[setting.regime]
+    if not times and setting.regime.en in known.trainings:
+        timed = known.trainings[setting.regime.en]
         times, source = timed.seconds, f"as on {timed.machine}"
     works = {each.name: work_of(each, setting.dataset) for each in plan}
     found = {name: known.claims.get(name, {}).get(setting.budget) for name in claims}

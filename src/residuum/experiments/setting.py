@@ -24,6 +24,7 @@ from residuum.data.open import open_dataset
 from residuum.data.source import ArrayImages, Dataset, Split, stratified
 from residuum.errors import InputError, unknown
 from residuum.experiments.plan import PlannedRun
+from residuum.records.text import Text
 from residuum.training import recipes
 from residuum.training.recipe import Recipe
 from residuum.training.schedules import OneCycle
@@ -39,7 +40,7 @@ class Budget:
     """How much a reproduction may cost: the recipe of each net, and the number of training images if not all."""
 
     recipe: Callable[[str], Recipe]
-    words: str
+    words: Text
     images: int | None = None
 
 
@@ -56,18 +57,30 @@ def _folder(epochs: float) -> Callable[[str], Recipe]:
     return lambda net: replace(recipes.recipe("folder", net), epochs=epochs, zero_init_residual=False)
 
 
-ONE_CYCLE_WORDS = "10 epochs, one cycle up to 0.1, augmented as in the paper"
+ONE_CYCLE_WORDS = Text(
+    "10 epochs, one cycle up to 0.1, augmented as in the paper", "10 에폭, 학습률 0.1까지 한 주기, 논문대로 증강"
+)
 BUDGETS: dict[Kind, dict[str, Budget]] = {
-    "grey": {"quick": Budget(lambda net: recipes.recipe("digits", net), "30 epochs, one cycle up to 0.1")},
+    "grey": {
+        "quick": Budget(
+            lambda net: recipes.recipe("digits", net),
+            Text("30 epochs, one cycle up to 0.1", "30 에폭, 학습률 0.1까지 한 주기"),
+        )
+    },
     "colour": {
         "quick": Budget(_one_cycle_cifar, ONE_CYCLE_WORDS, SUBSET_IMAGES),
         "short": Budget(_one_cycle_cifar, ONE_CYCLE_WORDS),
-        "paper": Budget(lambda net: recipes.recipe("paper_cifar", net), "64,000 updates as published"),
+        "paper": Budget(
+            lambda net: recipes.recipe("paper_cifar", net),
+            Text("64,000 updates as published", "발표된 대로 64,000번 갱신"),
+        ),
     },
     "folder": {
-        "quick": Budget(_folder(5), "5 epochs, one cycle up to 0.05"),
-        "short": Budget(_folder(20), "20 epochs, one cycle up to 0.05"),
-        "paper": Budget(lambda net: recipes.paper_imagenet(), "600,000 updates as published"),
+        "quick": Budget(_folder(5), Text("5 epochs, one cycle up to 0.05", "5 에폭, 학습률 0.05까지 한 주기")),
+        "short": Budget(_folder(20), Text("20 epochs, one cycle up to 0.05", "20 에폭, 학습률 0.05까지 한 주기")),
+        "paper": Budget(
+            lambda net: recipes.paper_imagenet(), Text("600,000 updates as published", "발표된 대로 600,000번 갱신")
+        ),
     },
 }
 DEFAULT_DATA = {"quick": "digits", "short": "cifar10", "paper": "cifar10"}
@@ -97,16 +110,17 @@ class Setting:
         return kind_of(self.dataset)
 
     @property
-    def regime(self) -> str:
+    def regime(self) -> Text:
         """What is trained on, and how, in words."""
         name = self.dataset.name.rsplit("/", 1)[-1]
-        return f"{name}, {len(self.dataset.train):,} training images, {BUDGETS[self.kind][self.budget].words}"
+        images, words = f"{len(self.dataset.train):,}", BUDGETS[self.kind][self.budget].words
+        return Text(f"{name}, {images} training images, {words.en}", f"{name}, 학습 이미지 {images}장, {words.ko}")
 
     @property
-    def conditions(self) -> str:
+    def conditions(self) -> Text:
         """As `regime`, with the number of seeds."""
-        count = len(self.seeds)
-        return f"{self.regime}; {count} seed{'s' if count > 1 else ''}"
+        count, regime = len(self.seeds), self.regime
+        return Text(f"{regime.en}; {count} seed{'s' if count > 1 else ''}", f"{regime.ko}; 시드 {count}개")
 
     def recipe(self, net: str, **changes: Any) -> Recipe:
         """How a net is trained under this budget; `changes` are fields of the recipe."""

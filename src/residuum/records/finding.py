@@ -40,7 +40,7 @@ KOREAN_UNITS = {
     "billion multiply-adds a second": "십억 곱셈-덧셈/초",
     "pixels": "픽셀",
 }
-TEXTS = ("claim", "summary", "caption")  # of a Finding, and of a comparison:
+TEXTS = ("claim", "conditions", "summary", "caption")  # of a Finding, and of a comparison:
 TEXTS_COMPARED = ("statement", "published")
 DIGITS = 4  # significant ones of a measured number
 MOST_DECIMALS = 6  # beyond which a number is written with its power of ten
@@ -283,7 +283,7 @@ class Finding:
     source: str
     group: str
     budget: str
-    conditions: str
+    conditions: Text
     summary: Text
     caption: Text
     basis: Basis

@@ -101,7 +101,7 @@ def finding_page(finding: Finding, drawing: Drawing | None) -> str:
     if finding.arms:
         rule = f"{RULES[finding.basis]} {RULE}"
         sections += [
-            Section(title="Published and measured", text=f"{finding.conditions}.", table=arms_table(finding)),
+            Section(title="Published and measured", text=f"{finding.conditions.en}.", table=arms_table(finding)),
             Section(title="Verdict", text=rule, table=judged_table(finding), stacks=True),
         ]
     if finding.runs:

@@ -305,11 +305,10 @@ def cost(finding: Finding, language: Language) -> str:
     count, environment = len(finding.runs), finding.environment
     training, measuring = duration(finding.seconds), duration(finding.measuring_seconds)
     if language == "ko":
-        untrained = finding.conditions if finding.seeds else "미리 학습한 것 없음"
-        trained = f"{finding.conditions}; 학습 {count}회 {training}" if count else untrained
+        trained = f"{finding.conditions.ko}; 학습 {count}회 {training}" if count else finding.conditions.ko
         where = f"{listed(environment.get('cpu'))}, 스레드 {listed(environment.get('threads'))}개"
         return f"{trained}, 측정 {measuring} ({where})"
-    trained = f"{finding.conditions}; {count} trainings in {training}" if count else finding.conditions
+    trained = f"{finding.conditions.en}; {count} trainings in {training}" if count else finding.conditions.en
     return f"{trained}, measured in {measuring} on {processor(environment)}"
 
 

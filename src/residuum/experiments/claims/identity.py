@@ -114,7 +114,10 @@ def conclude(found: Mapping[str, Measured], steps: int) -> Conclusion:
     """The verdict on relative errors by `arm_name` after so many steps."""
     stacks = len(DEPTHS) * len(TASKS) * 2
     return Conclusion(
-        conditions=f"{stacks} small stacks of convolutions, {steps:,} steps at each of {len(RATES)} learning rates",
+        conditions=Text(
+            f"{stacks} small stacks of convolutions, {steps:,} steps at each of {len(RATES)} learning rates",
+            f"합성곱을 작게 쌓은 신경망 {stacks}가지, 학습률 {len(RATES)}가지마다 {steps:,}번 갱신",
+        ),
         arms=tuple(Arm(name=name, published=NOTHING, measured={ERROR.name: each}) for name, each in found.items()),
         quantities=(ERROR,),
         comparisons=(
