@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Comparison, Quantity, exactly
@@ -107,7 +108,7 @@ def measure(evidence: Evidence) -> Conclusion:
             ),
         ),
         summary=_summary(evidence, error),
-        drawing=evidence.error_bars(trained, {AVERAGE: 0.0875}),
+        drawing=evidence.error_bars(trained, {AVERAGE: cifar_error_share("resnet20")}),
         caption=CAPTION,
     )
 

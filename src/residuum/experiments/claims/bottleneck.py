@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
@@ -43,7 +44,7 @@ PUBLISHED = {
         "3.6e9, 24.52 (ImageNet, top-1, 10-crop; 옵션 A는 25.03)",
     ),
     "resnet50_v1": Text.same("3.8e9, 22.85 (ImageNet, top-1, 10-crop)"),
-    "resnet20": Text("8.75 (CIFAR-10, test)", "8.75 (CIFAR-10, 시험)"),
+    "resnet20": cifar_error("resnet20"),
 }
 NAMES = {SMALL[1]: "resnet20 of bottlenecks"}  # of arms, where other than the net's
 NOT_PUBLISHED = Text("not of the paper: 29 layers", "논문에 없음: 29층")

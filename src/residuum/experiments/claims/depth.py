@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Comparison, Measured, Quantity
 from residuum.records.text import Text, paragraph
@@ -34,17 +35,7 @@ MARGIN = 0.01  # one percentage point of training error
 NO_ERROR = 0.001  # what the paper prints of 1202 layers: below 0.1 %
 NETS = ("resnet20", "resnet56", "resnet110")
 NETS_AS_PUBLISHED = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet1202")
-PUBLISHED = {
-    "resnet20": Text("8.75 (CIFAR-10, test)", "8.75 (CIFAR-10, 시험)"),
-    "resnet32": Text("7.51 (CIFAR-10, test)", "7.51 (CIFAR-10, 시험)"),
-    "resnet44": Text("7.17 (CIFAR-10, test)", "7.17 (CIFAR-10, 시험)"),
-    "resnet56": Text("6.97 (CIFAR-10, test)", "6.97 (CIFAR-10, 시험)"),
-    "resnet110": Text(
-        "6.43 (CIFAR-10, test, best of 5; 6.61 ± 0.16)",
-        "6.43 (CIFAR-10, 시험, 다섯 번 중 가장 좋은 값; 6.61 ± 0.16)",
-    ),
-    "resnet1202": Text("7.93 (CIFAR-10, test), training below 0.1", "7.93 (CIFAR-10, 시험), 학습은 0.1 미만"),
-}
+ALSO_PUBLISHED = {"resnet1202": Text("training below 0.1", "학습은 0.1 미만")}
 CAPTION = Text(
     "Training (thin, dashed) and test or validation (bold) error, mean over the seeds with a band of one standard "
     "deviation. Training error counts the batches of each epoch as they were trained on. Test error is drawn for the "
@@ -80,7 +71,7 @@ def measure(evidence: Evidence) -> Conclusion:
     names = nets(evidence.setting)
     has_test = evidence.setting.dataset.test is not None
     return Conclusion(
-        arms=tuple(evidence.arm(net, PUBLISHED[net]) for net in names),
+        arms=tuple(evidence.arm(net, _published(net)) for net in names),
         quantities=evidence.errors,
         comparisons=(
             _no_worse("resnet110", "resnet56"),
@@ -94,6 +85,11 @@ def measure(evidence: Evidence) -> Conclusion:
         ),
         caption=CAPTION,
     )
+
+
+def _published(net: str) -> Text:
+    error, also = cifar_error(net), ALSO_PUBLISHED.get(net)
+    return Text(f"{error.en}, {also.en}", f"{error.ko}, {also.ko}") if also else error
 
 
 def _no_worse(deep: str, shallow: str) -> Comparison:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Comparison, Quantity
 from residuum.records.text import Text
@@ -63,7 +64,7 @@ def measure(evidence: Evidence) -> Conclusion:
             ),
         ),
         summary=_summary(evidence, error),
-        drawing=evidence.error_bars(arms, {WITHOUT: 0.0875}),
+        drawing=evidence.error_bars(arms, {WITHOUT: cifar_error_share("resnet20")}),
         caption=CAPTION,
     )
 

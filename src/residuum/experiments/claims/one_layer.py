@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Comparison, Quantity, exactly
@@ -84,7 +85,7 @@ def measure(evidence: Evidence) -> Conclusion:
             ),
         ),
         summary=_summary(evidence, error),
-        drawing=evidence.error_bars(arms, {TWO: 0.0875}),
+        drawing=evidence.error_bars(arms, {TWO: cifar_error_share("resnet20")}),
         caption=CAPTION,
     )
 

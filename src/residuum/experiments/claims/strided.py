@@ -22,6 +22,7 @@ from residuum.costing.count import cost
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Comparison, Measured, Quantity, exactly
@@ -83,7 +84,7 @@ def measure(evidence: Evidence) -> Conclusion:
             for pooling, published in ((MAXIMUM, AGAINST_MAXIMUM), (AVERAGE, NOTHING))
         ),
         summary=_summary({name: evidence.error(net, error) for name, net in NETS.items()}, costs, error),
-        drawing=evidence.error_bars(arms, {STRIDE: 0.0875}),
+        drawing=evidence.error_bars(arms, {STRIDE: cifar_error_share("resnet20")}),
         caption=CAPTION,
     )
 

@@ -28,6 +28,7 @@ from functools import cache
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import cifar_error, cifar_error_share, printed_error
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
@@ -50,12 +51,21 @@ CAPTION = Text(
 
 @dataclass(frozen=True)
 class Printed:
-    """A row of the table: parameters in millions with how far rounding goes, and test error, a share."""
+    """A row of the table: parameters in millions, with how far rounding goes; the errors stand in the catalog."""
 
+    net: str
     parameters: float
     rounding: float
-    error: float
-    words: Text
+
+    @property
+    def error(self) -> float:
+        """Test error, a share."""
+        return cifar_error_share(self.net)
+
+    @property
+    def words(self) -> Text:
+        """Test error as printed."""
+        return printed_error(self.net)
 
     @property
     def parameters_words(self) -> str:
@@ -65,21 +75,19 @@ class Printed:
     @property
     def in_one_line(self) -> Text:
         """Parameters and error as printed."""
-        return Text(
-            f"{self.parameters_words}, {self.words.en} (CIFAR-10, test)",
-            f"{self.parameters_words}, {self.words.ko} (CIFAR-10, 시험)",
-        )
+        own = cifar_error(self.net)
+        return Text(f"{self.parameters_words}, {own.en}", f"{self.parameters_words}, {own.ko}")
 
 
-BEST_OF_5 = Text("6.43 best of 5, 6.61 ± 0.16", "다섯 번 중 가장 좋은 값 6.43, 6.61 ± 0.16")
-PRINTED = {
-    "resnet20": Printed(0.27, 0.005, 0.0875, Text.same("8.75")),
-    "resnet32": Printed(0.46, 0.005, 0.0751, Text.same("7.51")),
-    "resnet44": Printed(0.66, 0.005, 0.0717, Text.same("7.17")),
-    "resnet56": Printed(0.85, 0.005, 0.0697, Text.same("6.97")),
-    "resnet110": Printed(1.7, 0.05, 0.0661, BEST_OF_5),
-    "resnet1202": Printed(19.4, 0.05, 0.0793, Text.same("7.93")),
-}
+ROWS = (
+    Printed("resnet20", 0.27, 0.005),
+    Printed("resnet32", 0.46, 0.005),
+    Printed("resnet44", 0.66, 0.005),
+    Printed("resnet56", 0.85, 0.005),
+    Printed("resnet110", 1.7, 0.05),
+    Printed("resnet1202", 19.4, 0.05),
+)
+PRINTED = {row.net: row for row in ROWS}
 SHALLOW, DEEP = "resnet20", "resnet56"
 TRAINED = ("resnet20", "resnet32", "resnet44", "resnet56")
 TRAINED_AS_PUBLISHED = (*TRAINED, "resnet110")
