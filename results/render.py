@@ -20,7 +20,9 @@ from typing import Any
 from residuum.experiments.known import condensed
 from residuum.records.finding import Finding
 from residuum.records.findings_file import figure_of, read_findings
+from residuum.report.finding_page import arms_table
 from residuum.report.ledger import Entry, by_claim, small_figure, summary_markdown, write_ledger
+from residuum.report.table import as_markdown
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -39,15 +41,8 @@ def percent(quantity: dict[str, Any]) -> str:
 def finding_table(name: str, budget: str) -> str:
     """A claim's Finding on record: its arms, its verdict, and where and how it was measured."""
     finding = next(one for one in read_findings(HERE / f"{LEDGER}-{budget}.json") if one.name == name)
-    quantities = finding.quantities
     lines = [
-        "| net | published | " + " | ".join(each.name for each in quantities) + " |",
-        "| --- | --- |" + " ---: |" * len(quantities),
-    ]
-    for arm in finding.arms:
-        values = " | ".join(each.shown(arm.measured[each.name]) for each in quantities)
-        lines.append(f"| {arm.name} | {arm.published.en} | {values} |")
-    lines += [
+        as_markdown(arms_table(finding)),
         "",
         f"Verdict: **{finding.verdict}**. {finding.summary.en}",
         "",
@@ -131,8 +126,9 @@ def finetune_table(record: dict[str, Any]) -> str:
 
 def training_table(record: dict[str, Any]) -> str:
     """Who trains how fast, each at its best number of loader workers and threads."""
-    ours = max(rate for name, rate in record["best"].items() if name.startswith("residuum"))
-    lines = ["| | best of | images/s | residuum is faster | peak |", "| --- | --- | ---: | ---: | ---: |"]
+    best = record["best"]
+    ours = max((name for name in best if name.startswith("residuum")), key=lambda name: best[name], default="")
+    lines = [f"| | best of | images/s | {ours}: times theirs | peak |", "| --- | --- | ---: | ---: | ---: |"]
     for name in dict.fromkeys(row["name"] for row in record["rows"]):
         rows = [row for row in record["rows"] if row["name"] == name]
         if name not in record["best"]:
@@ -140,7 +136,7 @@ def training_table(record: dict[str, Any]) -> str:
             continue
         row = max((row for row in rows if "failed" not in row), key=lambda one: one["images_per_second"])
         rate = row["images_per_second"]
-        faster = f"{ours / rate:.2f} times" if not name.startswith("residuum") else ""
+        faster = f"{best[ours] / rate:.2f}" if ours and not name.startswith("residuum") else ""
         peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB"
         lines.append(f"| {name} | {chosen(row)} | {rate:,.0f} | {faster} | {peak} |")
     return "\n".join([*lines, "", f"Measured on {machine(record)}."])

@@ -30,7 +30,8 @@ class Conclusion:
         summary: what came out, in a sentence or two for somebody who is new to it.
         drawing: a figure; `caption` says how to read it.
         basis: what decides: what was measured here, what was counted exactly, or published figures alone.
-        conditions: what was trained while measuring and how, where the plan of the claim does not say it; seed by seed.
+        conditions: what was trained while measuring and how, where the plan of the claim does not say it; the
+            number of seeds is added.
     """
 
     arms: tuple[Arm, ...]

@@ -101,7 +101,7 @@ class Judging:
             found = claim.measure(evidence)
         arms = {arm.name: arm.measured for arm in found.arms}
         if found.conditions:
-            common |= {"conditions": found.conditions, "seeds": self.setting.seeds}
+            common |= {"conditions": self.setting.with_seeds(found.conditions), "seeds": self.setting.seeds}
         finding = Finding(
             summary=found.summary,
             caption=found.caption,

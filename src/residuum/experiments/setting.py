@@ -119,8 +119,12 @@ class Setting:
     @property
     def conditions(self) -> Text:
         """As `regime`, with the number of seeds."""
-        count, regime = len(self.seeds), self.regime
-        return Text(f"{regime.en}; {count} seed{'s' if count > 1 else ''}", f"{regime.ko}; 시드 {count}개")
+        return self.with_seeds(self.regime)
+
+    def with_seeds(self, trained: Text) -> Text:
+        """What was trained, with the number of seeds."""
+        count = len(self.seeds)
+        return Text(f"{trained.en}; {count} seed{'s' if count > 1 else ''}", f"{trained.ko}; 시드 {count}개")
 
     def recipe(self, net: str, **changes: Any) -> Recipe:
         """How a net is trained under this budget; `changes` are fields of the recipe."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -33,15 +33,16 @@ CONFIDENCE = 0.95
 KOREAN_UNITS = {
     "points": "%p",
     "times": "배",
-    "times as fast": "배 빠름",
+    "times as fast": "배",
     "powers of ten": "자리(10의 거듭제곱)",
     "million": "백만",
     "billion": "십억",
     "billion multiply-adds a second": "십억 곱셈-덧셈/초",
     "pixels": "픽셀",
 }
-TEXTS = ("claim", "conditions", "summary", "caption")  # of a Finding, and of a comparison:
-TEXTS_COMPARED = ("statement", "published")
+FINDING_TEXTS = ("claim", "conditions", "summary", "caption")
+COMPARISON_TEXTS = ("statement", "published")
+NO_VALUE, UNKNOWN = Text("none", "없음"), Text("unknown", "알 수 없음")
 DIGITS = 4  # significant ones of a measured number
 MOST_DECIMALS = 6  # beyond which a number is written with its power of ten
 LARGEST_WHOLE = 1e15  # beyond which a whole number is written with its power of ten
@@ -114,39 +115,37 @@ class Quantity:
         """What it is called."""
         return Text(self.name, self.korean or self.name)
 
-    def in_language(self, language: Language) -> Quantity:
-        """The same with its name and its unit as they are shown in that language."""
-        if language == "en":
-            return self
-        return replace(self, name=self.label.ko, unit=KOREAN_UNITS.get(self.unit, self.unit))
-
-    def shown(self, measured: Measured) -> str:
+    def shown(self, measured: Measured, language: Language = "en") -> str:
         """`12.34 ± 0.56 %`; without the spread where there is none."""
+        unit = self._in_language(self.unit, language)
         if not measured.values:
-            return "none"
+            return NO_VALUE.in_language(language)
         if not measured.varies:
-            return f"{self._number(measured.mean)} {self.unit}".rstrip()
+            return f"{self._number(measured.mean)} {unit}".rstrip()
         mean, std = (self._number(value, like=measured.mean) for value in (measured.mean, measured.std))
-        return f"{mean} ± {std} {self.unit}".rstrip()
+        return f"{mean} ± {std} {unit}".rstrip()
 
-    def difference(self, value: float, half_width: float) -> str:
+    def difference(self, value: float, half_width: float, language: Language = "en") -> str:
         """A difference with half its confidence interval where that is known: `+1.23 ± 0.45 points`."""
         if math.isnan(value):
-            return "unknown"
-        sign = "+" if value >= 0 else "-"
+            return UNKNOWN.in_language(language)
+        sign, unit = "+" if value >= 0 else "-", self._of_differences(language)
         if math.isnan(half_width) or half_width == 0:
-            return f"{sign}{self._number(abs(value))} {self._of_differences}".rstrip()
+            return f"{sign}{self._number(abs(value))} {unit}".rstrip()
         size, half = (self._number(each, like=abs(value)) for each in (abs(value), half_width))
-        return f"{sign}{size} ± {half} {self._of_differences}".rstrip()
+        return f"{sign}{size} ± {half} {unit}".rstrip()
 
-    def margin(self, value: float) -> str:
+    def margin(self, value: float, language: Language = "en") -> str:
         """A margin of a comparison, which is as exact as it was written."""
         exact = self.unit != PERCENT and value != int(value)
-        return f"{f'{value:g}' if exact else self._number(value)} {self._of_differences}".rstrip()
+        return f"{f'{value:g}' if exact else self._number(value)} {self._of_differences(language)}".rstrip()
 
-    @property
-    def _of_differences(self) -> str:
-        return "points" if self.unit == PERCENT else self.unit
+    def _of_differences(self, language: Language) -> str:
+        return self._in_language("points" if self.unit == PERCENT else self.unit, language)
+
+    @staticmethod
+    def _in_language(unit: str, language: Language) -> str:
+        return KOREAN_UNITS.get(unit, unit) if language == "ko" else unit
 
     def _number(self, value: float, *, like: float | None = None) -> str:
         """Two decimals of a percentage, four significant digits of all others, or the decimals of another number."""
@@ -313,12 +312,12 @@ class Finding:
         """Plain JSON values, with mean and std beside every list of values; numbers that are not finite as text."""
         record = asdict(self)
         del record["directory"]  # a path of this machine
-        record |= {name: getattr(self, name).to_json() for name in TEXTS}
+        record |= {name: getattr(self, name).to_json() for name in FINDING_TEXTS}
         for arm, plain in zip(self.arms, record["arms"], strict=True):
             plain["published"] = arm.published.to_json()
             plain["measured"] = {name: _plain(one) for name, one in arm.measured.items()}
         for judged, plain in zip(self.judged, record["judged"], strict=True):
-            plain["comparison"] |= {name: getattr(judged.comparison, name).to_json() for name in TEXTS_COMPARED}
+            plain["comparison"] |= {name: getattr(judged.comparison, name).to_json() for name in COMPARISON_TEXTS}
             plain["difference"] = _finite(plain["difference"])
             plain["half_width"] = None if math.isnan(plain["half_width"]) else _finite(plain["half_width"])
         return {"verdict": str(self.verdict), **record}
@@ -332,7 +331,7 @@ class Finding:
         """
         try:
             own = {
-                **{name: Text.from_json(record[name]) for name in TEXTS},
+                **{name: Text.from_json(record[name]) for name in FINDING_TEXTS},
                 "quantities": tuple(Quantity(**each) for each in record["quantities"]),
                 "arms": tuple(map(_arm, record["arms"])),
                 "judged": tuple(map(_judged, record["judged"])),
@@ -378,7 +377,7 @@ def _arm(plain: Mapping[str, Any]) -> Arm:
 
 def _judged(plain: Mapping[str, Any]) -> Judged:
     half = plain["half_width"]
-    texts = {name: Text.from_json(plain["comparison"][name]) for name in TEXTS_COMPARED}
+    texts = {name: Text.from_json(plain["comparison"][name]) for name in COMPARISON_TEXTS}
     return Judged(
         comparison=Comparison(**plain["comparison"] | texts),
         difference=_number(plain["difference"]),

@@ -97,7 +97,8 @@ def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = 
     """Training (thin) and test (bold) error over iterations, as in He et al. 2015, Figure 6.
 
     Lines are means over seeds, bands one standard deviation to either side. All panels share their axes. Each arm's
-    name stands where its line ends, so that arms can be told apart without colours.
+    name stands beside the end of its test line, or of its training line where it has none, so that arms can be told
+    apart without colours.
 
     Args:
         panels: arms by the title of their panel.
@@ -275,7 +276,10 @@ def _name_ends(axis: Axes, arms: Sequence[ArmCurves]) -> None:
 
 
 def spread_out(heights: Sequence[float], *, apart: float, top: float) -> list[float]:
-    """Heights from 0 to `top`, moved as little as it takes for each to lie `apart` from the next, in their order."""
+    """Heights between 0 and `top` in their order, each pushed up until it lies `apart` from the one below.
+
+    What is pushed beyond `top` comes down again, and the others with it; where there are too many they meet at 0.
+    """
     order = sorted(range(len(heights)), key=lambda index: heights[index])
     placed = [0.0] * len(heights)
     lowest = 0.0

@@ -34,7 +34,7 @@ RELATIONS: dict[Relation, Text] = {
 def arms_table(finding: Finding, language: Language = "en") -> Table:
     """One row for each arm: published beside measured, mean ± std over the seeds."""
     names = [each.name for each in finding.quantities]
-    labels = [each.in_language(language).name for each in finding.quantities]
+    labels = [each.label.in_language(language) for each in finding.quantities]
     titles = ("", PUBLISHED.in_language(language)) if any(arm.published for arm in finding.arms) else ("",)
     rows = [
         [
@@ -47,7 +47,7 @@ def arms_table(finding: Finding, language: Language = "en") -> Table:
 
 
 def _cell(finding: Finding, measured: Mapping[str, Measured], name: str, language: Language) -> str:
-    return finding.quantity(name).in_language(language).shown(measured[name]) if name in measured else ""
+    return finding.quantity(name).shown(measured[name], language) if name in measured else ""
 
 
 def runs_table(finding: Finding) -> Table:
@@ -85,7 +85,7 @@ def judged_table(finding: Finding) -> Table:
 def to_be(finding: Finding, judged: Judged, language: Language = "en") -> str:
     """What a comparison asks of its difference: `above, by more than 1.00 points`."""
     comparison = judged.comparison
-    margin = finding.quantity(comparison.quantity).in_language(language).margin(comparison.margin)
+    margin = finding.quantity(comparison.quantity).margin(comparison.margin, language)
     return RELATIONS[comparison.relation].in_language(language).format(margin)
 
 

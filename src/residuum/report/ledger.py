@@ -2,6 +2,7 @@
 
 It is made from Findings alone, in English and in Korean, so that what was recorded can be put together without anything
 being measured again. A claim that was judged by several budgets is told by the dearest; the others stand below it.
+Names of arms, sources and failures are in English in both.
 """
 
 from __future__ import annotations
@@ -268,15 +269,12 @@ def comparisons_table(finding: Finding, judged: Sequence[Judged], language: Lang
             each.comparison.statement.in_language(language),
             each.comparison.published.in_language(language),
             ours(finding, each, language),
-            finding.quantity(each.comparison.quantity)
-            .in_language(language)
-            .difference(each.difference, each.half_width),
+            finding.quantity(each.comparison.quantity).difference(each.difference, each.half_width, language),
             to_be(finding, each, language),
             VERDICTS[each.verdict].in_language(language),
         ]
         for each in judged
     ]
-    rows = [[cell.replace(" points", " %p") for cell in row] for row in rows] if language == "ko" else rows
     names = ("comparison", "published", "ours", "difference", "to be", "verdict")
     return Table([_word(name, language) for name in names], rows)
 
@@ -294,10 +292,11 @@ def comparisons(finding: Finding, language: Language) -> tuple[Table | None, Tab
 def ours(finding: Finding, judged: Judged, language: Language) -> str:
     """What was measured for one comparison: the quantity of both arms, or of one beside a number."""
     comparison = judged.comparison
-    name, quantity = comparison.quantity, finding.quantity(comparison.quantity).in_language(language)
+    quantity = finding.quantity(comparison.quantity)
     measured = {arm.name: arm.measured for arm in finding.arms}
     arms = [each for each in (comparison.a, comparison.b) if isinstance(each, str)]
-    return f"{quantity.name}: " + ", ".join(f"{arm} {quantity.shown(measured[arm][name])}" for arm in arms)
+    shown = ", ".join(f"{arm} {quantity.shown(measured[arm][quantity.name], language)}" for arm in arms)
+    return f"{quantity.label.in_language(language)}: {shown}"
 
 
 def cost(finding: Finding, language: Language) -> str:

@@ -13,7 +13,7 @@ from residuum.errors import InputError
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
-from residuum.experiments.printed import cifar_error
+from residuum.experiments.printed import BETTER, FIGURE_ONLY, WORSE, cifar_error
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Comparison, Measured
@@ -22,10 +22,7 @@ from residuum.report.figures import error_curves
 
 MARGIN = 0.01  # one percentage point of training error
 DEFAULT_DEPTHS = {"grey": (20, 56), "colour": (20, 56), "folder": (18, 34)}
-DEPTHS_AS_PUBLISHED = {"grey": (20, 56), "colour": (20, 32, 44, 56), "folder": (18, 34)}
-FIGURE_ONLY = Text("figure only", "그림만 있음")
-WORSE = Text("figure only: worse", "그림만 있음: 더 나쁨")
-BETTER = Text("figure only: better", "그림만 있음: 더 좋음")
+DEPTHS_AS_PUBLISHED = (20, 32, 44, 56)  # of CIFAR in the budget paper: Figure 6, left
 
 # Test error in percent, as printed, beside what the catalog has; the plain CIFAR nets are shown in Figure 6 only.
 PUBLISHED = {
@@ -55,10 +52,11 @@ def nets(setting: Setting) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The plain and the residual nets, each from the shallowest to the deepest.
 
     Raises:
-        InputError: there are no such nets, they are of two families, or fewer than two.
+        InputError: there are no such nets, they are of two families or fewer than two, or they do not rise.
     """
-    defaults = DEPTHS_AS_PUBLISHED if setting.budget == "paper" else DEFAULT_DEPTHS
-    depths = setting.depths or defaults[setting.kind]
+    as_published = setting.budget == "paper" and setting.kind == "colour"
+    own = DEPTHS_AS_PUBLISHED if as_published else DEFAULT_DEPTHS[setting.kind]
+    depths = own if setting.depths is None else setting.depths
     plain, residual = (tuple(f"{family}{depth}" for depth in depths) for family in ("plain", "resnet"))
     for net in (*plain, *residual):
         if net not in catalog.CATALOG:
@@ -69,7 +67,7 @@ def nets(setting: Setting) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise InputError(f"depths: {listed} are of two families (CIFAR and ImageNet). Try: --depths 20 56")
     rising = sorted(set(depths))
     if len(rising) < 2:
-        raise InputError(f"depths: must be two or more, got {listed}. Try: --depths 20 56")
+        raise InputError(f"depths: must be two or more, got {listed or 'none'}. Try: --depths 20 56")
     if [*depths] != rising:
         better = " ".join(map(str, rising))
         raise InputError(f"depths: must rise, got {listed}. Try: --depths {better}")

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
-from residuum.experiments.printed import cifar_error
+from residuum.experiments.printed import BETTER, cifar_error
 from residuum.experiments.setting import Setting
 from residuum.records.finding import Comparison, Measured, Quantity
 from residuum.records.text import Text, paragraph
@@ -103,7 +103,7 @@ def _no_worse(deep: str, shallow: str) -> Comparison:
         relation="not above",
         margin=MARGIN,
         quantity=TRAINING_ERROR.name,
-        published=Text("figure only: better", "그림만 있음: 더 좋음"),
+        published=BETTER,
     )
 
 

@@ -38,7 +38,7 @@ PUBLISHED = {
     "alexnet": NOTHING,
 }
 PARAMETERS = Quantity("parameters", "million", korean="매개변수")
-FEWER = Quantity("fewer parameters than AlexNet", "times", korean="AlexNet보다 적은 매개변수")
+FEWER = Quantity("fewer parameters than AlexNet", "times", korean="AlexNet의 매개변수가 몇 배인지")
 MACS = Quantity("multiply-adds", "million", korean="곱셈-덧셈")
 TIME = Quantity("time of an image", "ms", korean="이미지 한 장의 시간")
 SPEED = Quantity("speed of AlexNet's", "times", korean="AlexNet 대비 속도")

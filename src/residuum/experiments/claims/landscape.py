@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import FIGURE_ONLY
 from residuum.experiments.setting import Setting
 from residuum.insight.landscape import directions, line, mean_loss
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, Relation, exactly
@@ -60,7 +61,6 @@ BENDS = Quantity("bends downwards", korean="손실이 아래로 꺾이는 곳")
 CENTRE = Quantity("loss in the middle", "nats", korean="가운데의 손실")
 RISE = Quantity("rise halfway", "nats", korean="거리 1/2에서 늘어난 손실")
 LOSS = Quantity("training loss", "nats")
-FIGURE_ONLY = Text("figure only", "그림만 있음")
 CONVEX = Text("the shortcuts keep it convex", "지름길이 볼록함을 지킨다")
 ROUGH = Text("without them depth makes it rough", "지름길이 없으면 깊을수록 울퉁불퉁해진다")
 SMOOTH = Text("with them depth does not", "지름길이 있으면 깊어도 그렇지 않다")

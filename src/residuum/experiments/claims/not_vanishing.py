@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import WORSE
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_norms
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
@@ -152,7 +153,7 @@ def _comparisons() -> tuple[Comparison, ...]:
         relation="above",
         margin=DEGRADED,
         quantity=TRAINING_ERROR.name,
-        published=Text("figure only: worse", "그림만 있음: 더 나쁨"),
+        published=WORSE,
     )
     passes = [
         Comparison(

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
-from residuum.experiments.printed import cifar_error_share
+from residuum.experiments.printed import FIGURE_ONLY, cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.records.finding import Comparison, Quantity, exactly
@@ -32,7 +32,7 @@ MARGIN = 0.01  # one percentage point
 PLAIN, ONE, TWO = "no shortcuts", "one layer a block", "two layers a block"
 NETS = {PLAIN: "plain20", ONE: "resnet20+block=single+blocks=6,6,6", TWO: "resnet20"}
 PUBLISHED = {
-    PLAIN: Text("figure only", "그림만 있음"),
+    PLAIN: FIGURE_ONLY,
     ONE: Text("9.90 (CIFAR-10, 110 layers), no advantage observed", "9.90 (CIFAR-10, 110층), 이점이 관찰되지 않음"),
     TWO: Text("8.75 (CIFAR-10); 6.61 (110 layers)", "8.75 (CIFAR-10); 6.61 (110층)"),
 }

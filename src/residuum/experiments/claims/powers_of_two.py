@@ -16,6 +16,7 @@ somebody makes a layer. If they are faster than the first kind alone, it is the 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,20 +33,34 @@ BATCH, SIZE, KERNEL = 16, 28, 3
 ROUNDS, REPEATS = 7, 3
 POWERS = (64, 128)
 WIDTHS = (48, 56, 60, 63, 64, 65, 68, 72, 80, 112, 120, 127, 128, 129, 136, 144)
-BY_ONE, BY_SIXTEEN = 1, 16
-KINDS = {"neighbours by 1": BY_ONE, "neighbours by 16": BY_SIXTEEN}
-STATEMENTS = {
-    "neighbours by 1": Text(
-        "powers of two are faster than one filter more or fewer",
-        "필터 수가 2의 거듭제곱이면 하나 많거나 적을 때보다 빠르다",
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of neighbour: how many filters off, and what is claimed against it."""
+
+    distance: int
+    statement: Text
+
+
+KINDS = {
+    "neighbours by 1": Kind(
+        1,
+        Text(
+            "powers of two are faster than one filter more or fewer",
+            "필터 수가 2의 거듭제곱이면 하나 많거나 적을 때보다 빠르다",
+        ),
     ),
-    "neighbours by 16": Text(
-        "powers of two are faster than other multiples of 16",
-        "필터 수가 2의 거듭제곱이면 16의 다른 배수일 때보다 빠르다",
+    "neighbours by 16": Kind(
+        16,
+        Text(
+            "powers of two are faster than other multiples of 16",
+            "필터 수가 2의 거듭제곱이면 16의 다른 배수일 때보다 빠르다",
+        ),
     ),
 }
 RATE = Quantity("speed", "billion multiply-adds a second", korean="속도")
-FASTER = Quantity("powers of two against them", "times as fast", korean="2의 거듭제곱이 이들보다")
+FASTER = Quantity("powers of two against them", "times as fast", korean="2의 거듭제곱의 속도(이들 대비)")
 MARGIN = 0.1
 PASSES = 3  # forward pass, gradient of the input, gradient of the weights: each as many multiply-adds
 CAPTION = Text(
@@ -101,7 +116,7 @@ def conclude(seconds: dict[int, Measured]) -> Conclusion:
         width: Measured(tuple(macs(width) / 1e9 / second for second in taken.values))
         for width, taken in seconds.items()
     }
-    against = {kind: faster_than(rates, distance) for kind, distance in KINDS.items()}
+    against = {kind: faster_than(rates, each.distance) for kind, each in KINDS.items()}
     return Conclusion(
         arms=(
             *(Arm(name=f"{width} filters", published=NOTHING, measured={RATE.name: rates[width]}) for width in rates),
@@ -137,7 +152,7 @@ def _line(rates: dict[int, Measured], widths: list[int]) -> Line:
 
 def _comparison(kind: str) -> Comparison:
     return Comparison(
-        statement=STATEMENTS[kind],
+        statement=KINDS[kind].statement,
         a=kind,
         b=1.0,
         relation="above",

@@ -24,6 +24,7 @@ from statistics import fmean
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.plan import PlannedRun
+from residuum.experiments.printed import FIGURE_ONLY
 from residuum.experiments.setting import Setting
 from residuum.insight.anatomy import responses
 from residuum.records.finding import Comparison, Measured, Quantity
@@ -37,7 +38,6 @@ IMAGES = 256
 RESPONSE = Quantity("mean std of responses", "", korean="반응 표준편차의 평균")
 NETS = ("plain20", "plain56", "resnet20", "resnet56")
 DEEPEST = "resnet110"
-FIGURE_ONLY = Text("figure only", "그림만 있음")
 SHORTCUTS = Text("it has shortcuts", "지름길이 있기 때문")
 DEEPER = Text("it is deeper", "더 깊기 때문")
 CAPTION = Text(

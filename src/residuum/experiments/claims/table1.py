@@ -37,6 +37,11 @@ SIZES, WIDTHS = (56, 28, 14, 7), (64, 128, 256, 512)  # of conv2_x to conv5_x
 LAYERS = Quantity("layers", "", korean="층수")
 ROWS = Quantity(f"rows as printed, of {NUM_ROWS}", "", korean=f"인쇄된 것과 같은 행({NUM_ROWS}행 중)")
 MACS = Quantity("MACs", "G", korean="곱셈-덧셈")
+NOT_KNOWN = Text("the reason is not known", "그 까닭은 알려져 있지 않습니다")
+# In Korean, what the catalog says of it.
+REASONS = {
+    "resnet50_v1": "까닭은 설명되지 않습니다. 반올림하면 3.9e9이고, 논문은 101층과 152층의 값은 반올림했습니다",
+}
 CAPTION = Text(
     "Multiply-adds for one image of 224x224, counted (bars) and as printed in He et al. 2015, Table 1 (diamonds). "
     "resnet34 has projections where the size changes (option B), resnet50 the stride on the 3x3, as torch users know "
@@ -239,12 +244,12 @@ def _summary(counts: Mapping[str, Counted]) -> Text:
         )
     ]
     for net in off:
-        reason = catalog.entry(net).differs.get("macs", "the reason is not known")
+        reason = catalog.entry(net).differs.get("macs", NOT_KNOWN.en)
         sentences.append(
             Text(
                 f"{net} counts {counts[net].macs:,} multiply-adds where {COLUMNS[net].macs}e9 is printed; {reason}.",
-                f"{net} 신경망의 곱셈-덧셈은 {counts[net].macs:,}번인데 {COLUMNS[net].macs}e9로 인쇄되어 있습니다. 그 "
-                "까닭은 알려져 있지 않습니다.",
+                f"{net} 신경망의 곱셈-덧셈은 {counts[net].macs:,}번인데 {COLUMNS[net].macs}e9로 인쇄되어 있습니다. "
+                f"{REASONS.get(net, NOT_KNOWN.ko)}.",
             )
         )
     sentences.append(

@@ -100,7 +100,7 @@ def measure(evidence: Evidence) -> Conclusion:
                 relation="not above",
                 margin=MARGIN,
                 quantity=error.name,
-                published=Text("23.60 against 23.84 (ImageNet)", "23.60, 23.84 (ImageNet)"),
+                published=Text("23.60 against 23.84 (ImageNet)", "23.60 대 23.84 (ImageNet)"),
             ),
         ),
         summary=_summary(early, final, error),
