@@ -139,7 +139,12 @@ def training_table(record: dict[str, Any]) -> str:
         faster = f"{best[ours] / rate:.2f}" if ours and not name.startswith("residuum") else ""
         peak = f"{row['peak_bytes'] / 2**20:,.0f} MiB"
         lines.append(f"| {name} | {chosen(row)} | {rate:,.0f} | {faster} | {peak} |")
-    return "\n".join([*lines, "", f"Measured on {machine(record)}."])
+    others = [
+        f"{name}: " + "; ".join(f"{times:.2f} times {peer}" for peer, times in peers.items()) + "."
+        for name, peers in record["times_faster"].items()
+        if name != ours
+    ]
+    return "\n".join([*lines, "", " ".join([*others, f"Measured on {machine(record)}."])])
 
 
 def classifying_table(record: dict[str, Any]) -> str:
