@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def made_up(directory: Path, errors: Mapping[str, Sequence[float]], own: Setting
             path = directory / f"{name}-seed{seed}"
             runs[path.name] = _run(path, error)
     return Evidence(setting=own, done=Executed(runs, ()))
+
+
+def diverging(evidence: Evidence, gone: Sequence[str]) -> Evidence:
+    """The same evidence, had the trainings of these names diverged."""
+    runs = {name: run for name, run in evidence.done.runs.items() if name not in gone}
+    return replace(evidence, done=Executed(runs, tuple(f"{name}: step 3: the loss is nan" for name in gone)))
 
 
 def _run(path: Path, error: float) -> Run:

@@ -203,7 +203,7 @@ def test_the_same_call_again_trains_nothing_and_resume_takes_over(
 
 
 @pytest.mark.parametrize(
-    "change", ["seeds", "a damaged finding", "another training", "another statement", "a failure", "no finding"]
+    "change", ["seeds", "a damaged finding", "another training", "another statement", "a failure", "other code", "no finding"]
 )
 def test_resume_takes_over_under_the_same_conditions_only(
     tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch, change: str
@@ -223,6 +223,8 @@ def test_resume_takes_over_under_the_same_conditions_only(
         record["runs"][f"{NET}-seed1"]["weights_sha256"] = "0"
     elif change == "a failure":
         record["failures"] = [f"{NET}-seed1: of before"]
+    elif change == "other code":
+        record["code"] = "0" * 64
     elif change == "another statement":
         offer(monkeypatch, replace(one, statement=Text("otherwise", "다르다")))
     path.write_text("{" if change == "a damaged finding" else json.dumps(record))

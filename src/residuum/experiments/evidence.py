@@ -77,6 +77,23 @@ class Evidence:
         """Which error stands for how well a net does on new images: test, or validation where there is no test."""
         return self.errors[-1]
 
+    @property
+    def chance(self) -> float:
+        """The error of an answer at random."""
+        return 1 - 1 / len(self.setting.dataset.class_names)
+
+    @property
+    def diverged(self) -> Text:
+        """How many trainings did not reach their end, for claims that count these as the error of chance."""
+        count, chance = len(self.done.failures), f"{self.chance:.0%}"
+        if not count:
+            return Text("No training diverged.", "발산한 학습은 없습니다.")
+        number = "1 training" if count == 1 else f"{count} trainings"
+        return Text(
+            f"{number} diverged, counted as the error of chance, {chance}.",
+            f"학습 {count}번이 발산했으며, 무작위로 찍을 때의 오차 {chance}로 셌습니다.",
+        )
+
     def error(self, net: str, quantity: Quantity, *, of_failed: float | None = None, **changes: Any) -> Measured:
         """The error of the last iterate over the seeds, a share; without values where no training reached its end.
 
@@ -99,10 +116,16 @@ class Evidence:
         *,
         name: str | None = None,
         own: Mapping[str, Measured] | None = None,
+        of_failed: float | None = None,
         **changes: Any,
     ) -> Arm:
-        """An arm with all errors of a net; `own` are further quantities, `changes` as its trainings were planned."""
-        measured = {quantity.name: self.error(net, quantity, **changes) for quantity in self.errors}
+        """An arm with all errors of a net, those of failed trainings as in `error`.
+
+        `own` are further quantities, `changes` as its trainings were planned.
+        """
+        measured = {
+            quantity.name: self.error(net, quantity, of_failed=of_failed, **changes) for quantity in self.errors
+        }
         return Arm(
             name=name or net,
             published=published,

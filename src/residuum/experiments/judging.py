@@ -23,7 +23,7 @@ from residuum.experiments.evidence import Evidence, OnProgress
 from residuum.experiments.plan import Executed, PlannedRun, together
 from residuum.experiments.setting import Setting
 from residuum.files.atomic import write_file
-from residuum.records.environment import environment
+from residuum.records.environment import environment, source_digest
 from residuum.records.finding import Finding, judge
 from residuum.records.findings_file import FIGURE
 from residuum.records.text import NOTHING, Text
@@ -59,12 +59,13 @@ class Judging:
     progress: OnProgress
 
     def judged_before(self, claim: Claim, own: Executed) -> Finding | None:
-        """The Finding of an earlier call, where it is of the same trainings under the same conditions."""
+        """The Finding of an earlier call, where the same code judged the same trainings under the same conditions."""
         finding = read_finding(self.directory / claim.name)
         if finding is None:
             return None
-        found = (finding.command, finding.claim, finding.runs, finding.failures)
-        same = (self.command(claim.name), claim.statement, json.loads(dumps(run_rows(own))), own.failures)
+        runs = json.loads(dumps(run_rows(own)))
+        found = (finding.code, finding.command, finding.claim, finding.runs, finding.failures)
+        same = (source_digest(), self.command(claim.name), claim.statement, runs, own.failures)
         return finding if found == same else None
 
     def judge(self, claim: Claim, plan: Sequence[PlannedRun], own: Executed) -> Finding:
@@ -140,6 +141,7 @@ class Judging:
             "recipe": recipe,
             "environment": together(runs) or self._environment(),
             "command": self.command(claim.name),
+            "code": source_digest(),
             "directory": self.directory / claim.name,
             "failures": own.failures,
         }

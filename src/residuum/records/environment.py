@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -64,6 +66,15 @@ def commit() -> str | None:
         return revision + ("+changes" if _git(root, "status", "--porcelain", "--", "src") else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+@cache
+def source_digest() -> str:
+    """SHA-256 of this package's own source: two values that differ were not measured by the same code."""
+    root, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _git(root: Path, *arguments: str) -> str:

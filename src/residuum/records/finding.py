@@ -272,6 +272,7 @@ class Finding:
         recipe: of the first training; what others change in it is part of their names.
         environment: where it was trained, or measured where nothing was trained.
         command: what to type for the same Finding.
+        code: SHA-256 of the source that measured and judged it; empty in records of before there was one.
         directory: where its page lies.
         failures: runs that did not end, each with its reason.
         excused: a failure is no gap but an answer: the comparisons take it into account.
@@ -298,6 +299,7 @@ class Finding:
     command: str
     directory: Path
     failures: tuple[str, ...] = field(default=())
+    code: str = ""
     excused: bool = False
 
     @property

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up import made_up, names, setting, verdict, verdict_of
+from made_up import diverging, made_up, names, setting, verdict, verdict_of
 
 from residuum.experiments.claims.learning_rate import BARE_HIGH, CLAIM, NORMALISED_HIGH
-from residuum.experiments.plan import Executed
 from residuum.records.finding import Verdict
 
 JITTER = (-0.001, 0.0, 0.001)
@@ -38,9 +36,7 @@ def test_verdict(tmp_path: Path, means: tuple[float, ...], expected: Verdict) ->
 def test_diverged_trainings_count_as_chance(tmp_path: Path, left: int) -> None:
     evidence = made_up(tmp_path, errors(0.05, 0.05, 0.8, 0.1))
     gone = [f"{RUNS[2]}-seed{seed}" for seed in range(left, 3)]
-    runs = {name: run for name, run in evidence.done.runs.items() if name not in gone}
-    failures = tuple(f"{name}: step 3: the loss is nan" for name in gone)
-    found = CLAIM.measure(replace(evidence, done=Executed(runs, failures)))
+    found = CLAIM.measure(diverging(evidence, gone))
     arms = {arm.name: arm for arm in found.arms}
     expected = [0.799, 0.9, 0.9][-3:] if left else [0.9, 0.9, 0.9]
     for quantity in ("training error", "test error"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from data_of_kinds import setting_of
-from made_up import made_up, names, setting, verdict_of
+from made_up import diverging, made_up, names, setting, verdict, verdict_of
 
 from residuum.experiments.claims.shortcut_variants import CLAIM, DROPOUT, IDENTITY, MEAN_TRAINING_ERROR, VARIANTS, nets
 from residuum.records.finding import Verdict
@@ -46,6 +46,18 @@ def test_arms_comparisons_and_summary(tmp_path: Path) -> None:
     assert "lower with none (4.00 %)" in found.summary.en
     assert "higher with x and F times 0.5 (10.00 %)" in found.summary.en
     assert "dropout of 0.5 (" not in found.summary.en
+
+
+def test_diverged_trainings_count_as_chance(tmp_path: Path) -> None:
+    dropped = nets(setting())[DROPOUT]
+    evidence = diverging(made_up(tmp_path, errors()), [f"{dropped}-seed{seed}" for seed in (0, 1, 2)])
+    found = CLAIM.measure(evidence)
+    arm = next(arm for arm in found.arms if arm.name == DROPOUT)
+    assert arm.measured["test error"].values == (0.9, 0.9, 0.9)
+    assert not arm.runs
+    assert found.summary.en.endswith("3 trainings diverged, counted as the error of chance, 90%.")
+    assert verdict(found) is Verdict.HOLDS
+    assert CLAIM.excuses_failures
 
 
 def test_plan() -> None:

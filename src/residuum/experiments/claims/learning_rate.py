@@ -73,26 +73,14 @@ def plan(setting: Setting) -> Sequence[PlannedRun]:
     return [each for case in CASES.values() for each in setting.planned(case.net, **case.changes)]
 
 
-def chance(evidence: Evidence) -> float:
-    """The error of an answer at random."""
-    return 1 - 1 / len(evidence.setting.dataset.class_names)
-
-
 def measure(evidence: Evidence) -> Conclusion:
     """The training errors, a diverged training counted as chance."""
-    at_chance = chance(evidence)
-    errors = {
-        name: {
-            quantity.name: evidence.error(case.net, quantity, of_failed=at_chance, **case.changes)
-            for quantity in evidence.errors
-        }
-        for name, case in CASES.items()
-    }
+    at_chance = evidence.chance
     arms = [
-        evidence.arm(case.net, case.published, name=name, own=errors[name], **case.changes)
+        evidence.arm(case.net, case.published, name=name, of_failed=at_chance, **case.changes)
         for name, case in CASES.items()
     ]
-    training = {name: each[TRAINING_ERROR.name] for name, each in errors.items()}
+    training = {arm.name: arm.measured[TRAINING_ERROR.name] for arm in arms}
     return Conclusion(
         arms=tuple(arms),
         quantities=evidence.errors,
@@ -134,33 +122,22 @@ def measure(evidence: Evidence) -> Conclusion:
                 quantity=TRAINING_ERROR.name,
             ),
         ),
-        summary=_summary(training, len(evidence.done.failures), at_chance),
+        summary=paragraph([_summary(training, at_chance), evidence.diverged]),
         drawing=evidence.error_bars(arms),
         caption=CAPTION,
     )
 
 
-def _summary(training: Mapping[str, Measured], diverged: int, at_chance: float) -> Text:
-    """The four training errors, at which rates the net learns without normalisation, and how many diverged."""
+def _summary(training: Mapping[str, Measured], at_chance: float) -> Text:
+    """The four training errors, and at which rates the net learns without normalisation."""
     high, low, bare_high, bare_low = (training[name].percent() for name in CASES)
     learns = [training[name].mean < at_chance - FAR for name in (BARE_HIGH, BARE_LOW)]
     where = LEARNS_AT[learns[0], learns[1]]
-    said = Text(
+    return Text(
         f"With batch normalisation, plain-20 ends at a training error of {high} at a rate of 0.1 and {low} at 0.01; "
         f"without it, at {bare_high} and {bare_low}: it learns at {where.en}.",
         f"배치 정규화가 있으면 plain-20의 마지막 학습 오차는 학습률 0.1에서 {high}, 0.01에서 {low}입니다. 배치 "
         f"정규화가 없으면 차례로 {bare_high}, {bare_low}이며, {where.ko}.",
-    )
-    return paragraph([said, _failures(diverged, at_chance)])
-
-
-def _failures(diverged: int, at_chance: float) -> Text:
-    if not diverged:
-        return Text("No training diverged.", "발산한 학습은 없습니다.")
-    number = "1 training" if diverged == 1 else f"{diverged} trainings"
-    return Text(
-        f"{number} diverged, counted as the error of chance, {at_chance:.0%}.",
-        f"학습 {diverged}번이 발산했으며, 무작위로 찍을 때의 오차 {at_chance:.0%}로 셌습니다.",
     )
 
 
