@@ -203,7 +203,8 @@ def test_the_same_call_again_trains_nothing_and_resume_takes_over(
 
 
 @pytest.mark.parametrize(
-    "change", ["seeds", "a damaged finding", "another training", "another statement", "a failure", "other code", "no finding"]
+    "change",
+    ["seeds", "a damaged finding", "another training", "another statement", "a failure", "other code", "no finding"],
 )
 def test_resume_takes_over_under_the_same_conditions_only(
     tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch, change: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,18 +296,24 @@ def test_a_finding_can_be_read_back() -> None:
     infinite = judged_of(comparison(b=0.5), Measured((math.inf, 1.0)))
     arms = (
         Arm(
-            name="a", published=NOTHING, measured={ERROR: Measured((math.inf, 1.0)), "size": exactly(7)}, runs=("a-0",)
+            name="a",
+            published=NOTHING,
+            measured={ERROR: Measured((math.inf, 1.0)), "size": exactly(7)},
+            printed={"size": 6.5},
+            runs=("a-0",),
         ),
         Arm(name="b", published=Text("2 % (test)", "2 % (시험)"), measured={}),
     )
     one = finding(HOLDS, arms=arms, judged=(infinite, judged(HOLDS)), failures=("a-1: why",), excused=True)
+    one = replace(one, otherwise=Text("fewer updates", "갱신 횟수가 적음"), code="abc")
     text = json.dumps(one.to_json(), allow_nan=False)
     again = Finding.from_json(json.loads(text), Path("elsewhere"))
     assert again.directory == Path("elsewhere")
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert again.arms == one.arms
     assert (again.claim, again.summary, again.caption) == (one.claim, one.summary, one.caption)
-    assert again.quantities == one.quantities
+    assert (again.quantities, again.otherwise, again.code) == (one.quantities, one.otherwise, one.code)
+    assert [each.printed for each in again.apart] == [6.5]
     assert again.judged[1] == one.judged[1]
     assert again.judged[0].difference == math.inf
     assert math.isnan(again.judged[0].half_width)

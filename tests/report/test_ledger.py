@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from residuum.records.finding import Arm, Basis, Comparison, Finding, Measured, Quantity, Verdict, judge
-from residuum.records.text import NOTHING, Language, Text
+from residuum.records.text import LANGUAGES, NOTHING, Language, Text
 from residuum.report import ledger as module
+from residuum.report.finding_page import finding_page
 from residuum.report.ledger import (
     GROUPS,
     VERDICTS,
@@ -163,6 +164,27 @@ def test_what_was_not_measured_says_so(basis: Basis, expected: str) -> None:
         assert expected in told
     assert "nothing trained beforehand, measured in 2.0 s on AMD EPYC, 2 threads" in ledger_markdown([entry], "en")
     assert "미리 학습한 것 없음, 측정 2.0 s (AMD EPYC, 스레드 2개)" in ledger_markdown([entry], "ko")
+
+
+@pytest.mark.parametrize("otherwise", [Text("fewer updates", "갱신 횟수가 적음"), NOTHING])
+def test_what_lies_apart_from_the_printed_value_is_told_with_the_reason(otherwise: Text) -> None:
+    arms = tuple(replace(arm, printed={ERROR.name: 0.108}) for arm in HOLDS.arms)  # plain20 is at 0.1033 ± 0.0058
+    one = finding(arms=arms, otherwise=otherwise)
+    assert [(each.arm, each.quantity, each.printed) for each in one.apart] == [("plain56", ERROR.name, 0.108)]
+    english = (
+        "plain56: training error 30.33 ± 0.58 % here, 10.80 % published: +19.53 points, more than the seeds spread"
+    )
+    why = {"en": "Why they differ: fewer updates.", "ko": "다른 까닭: 갱신 횟수가 적음."}
+    unknown = {"en": "Why they differ is not known.", "ko": "다른 까닭은 알려져 있지 않습니다."}
+    for language in LANGUAGES:
+        told = [Page(ledger_page([Entry((one,))], language)).all, ledger_markdown([Entry((one,))], language)]
+        if language == "en":
+            told.append(Page(finding_page(one, None)).all)
+        for each in told:
+            assert (why if otherwise else unknown)[language] in each
+            assert language == "ko" or english in each
+            assert "plain20: " not in each
+    assert HOLDS.apart == ()
 
 
 def test_a_failed_training_is_told() -> None:

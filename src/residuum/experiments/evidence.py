@@ -15,8 +15,10 @@ from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Split
 from residuum.experiments.plan import Executed
+from residuum.experiments.printed import CIFAR, cifar_error_share
 from residuum.experiments.setting import Setting, run_name
 from residuum.nets import catalog
+from residuum.nets.reported import ERRORS
 from residuum.records.finding import Arm, Measured, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import ArmCurves, Drawing
@@ -116,13 +118,18 @@ class Evidence:
         *,
         name: str | None = None,
         own: Mapping[str, Measured] | None = None,
+        printed: float | None = None,
         of_failed: float | None = None,
         **changes: Any,
     ) -> Arm:
         """An arm with all errors of a net, those of failed trainings as in `error`.
 
-        `own` are further quantities, `changes` as its trainings were planned.
+        `own` are further quantities, `changes` as its trainings were planned. `printed` is the test error of this net
+        on CIFAR-10 in the source, a share; where it is not given, the one that the catalog has.
         """
+        if printed is None and net in ERRORS[CIFAR] and not changes:
+            printed = cifar_error_share(net)
+        on_cifar = self.setting.dataset.name == "cifar10"
         measured = {
             quantity.name: self.error(net, quantity, of_failed=of_failed, **changes) for quantity in self.errors
         }
@@ -130,6 +137,7 @@ class Evidence:
             name=name or net,
             published=published,
             measured=measured | dict(own or {}),
+            printed={TEST_ERROR.name: printed} if printed is not None and on_cifar else {},
             runs=tuple(self.runs(net, **changes)),
         )
 

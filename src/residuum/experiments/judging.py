@@ -135,6 +135,7 @@ class Judging:
             "group": claim.group,
             "budget": self.setting.budget,
             "conditions": self.setting.conditions if plan else UNTRAINED,
+            "otherwise": self.setting.otherwise if plan else NOTHING,
             "seeds": self.setting.seeds if plan else (),
             "runs": run_rows(own),
             "seconds": round(sum(float((run.result or {}).get("seconds", 0)) for run in runs), 2),

@@ -24,7 +24,7 @@ from residuum.data.open import open_dataset
 from residuum.data.source import ArrayImages, Dataset, Split, stratified
 from residuum.errors import InputError, unknown
 from residuum.experiments.plan import PlannedRun
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.training import recipes
 from residuum.training.recipe import Recipe
 from residuum.training.schedules import OneCycle
@@ -37,11 +37,19 @@ SUBSET_IMAGES = 5000
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a reproduction may cost: the recipe of each net, and the number of training images if not all."""
+    """How much a reproduction may cost.
+
+    Attributes:
+        recipe: of each net.
+        words: the same for people.
+        images: number of training images if not all.
+        otherwise: what is not as it was published, where errors can be compared with published ones.
+    """
 
     recipe: Callable[[str], Recipe]
     words: Text
     images: int | None = None
+    otherwise: Text = NOTHING
 
 
 def _one_cycle_cifar(net: str) -> Recipe:
@@ -68,8 +76,23 @@ BUDGETS: dict[Kind, dict[str, Budget]] = {
         )
     },
     "colour": {
-        "quick": Budget(_one_cycle_cifar, ONE_CYCLE_WORDS, SUBSET_IMAGES),
-        "short": Budget(_one_cycle_cifar, ONE_CYCLE_WORDS),
+        "quick": Budget(
+            _one_cycle_cifar,
+            ONE_CYCLE_WORDS,
+            SUBSET_IMAGES,
+            otherwise=Text(
+                "10 epochs of 5,000 images (390 updates) here, 64,000 updates on all images in the paper",
+                "여기서는 이미지 5,000장을 10 에폭(390번 갱신), 논문은 모든 이미지로 64,000번 갱신",
+            ),
+        ),
+        "short": Budget(
+            _one_cycle_cifar,
+            ONE_CYCLE_WORDS,
+            otherwise=Text(
+                "10 epochs under one cycle (3,906 updates) here, 64,000 updates in the paper",
+                "여기서는 한 주기 10 에폭(3,906번 갱신), 논문은 64,000번 갱신",
+            ),
+        ),
         "paper": Budget(
             lambda net: recipes.recipe("paper_cifar", net),
             Text("64,000 updates as published", "발표된 대로 64,000번 갱신"),
@@ -108,6 +131,11 @@ class Setting:
     @property
     def kind(self) -> Kind:
         return kind_of(self.dataset)
+
+    @property
+    def otherwise(self) -> Text:
+        """What is not as it was published."""
+        return BUDGETS[self.kind][self.budget].otherwise
 
     @property
     def regime(self) -> Text:

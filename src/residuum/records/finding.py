@@ -40,7 +40,7 @@ KOREAN_UNITS = {
     "billion multiply-adds a second": "십억 곱셈-덧셈/초",
     "pixels": "픽셀",
 }
-FINDING_TEXTS = ("claim", "conditions", "summary", "caption")
+FINDING_TEXTS = ("claim", "conditions", "summary", "caption", "otherwise")
 COMPARISON_TEXTS = ("statement", "published")
 NO_VALUE, UNKNOWN = Text("none", "없음"), Text("unknown", "알 수 없음")
 DIGITS = 4  # significant ones of a measured number
@@ -240,15 +240,27 @@ class Arm:
 
     Attributes:
         name: unique in its Finding.
-        published: what the source prints for it.
+        published: what the source prints for it, in words.
         measured: by the name of the quantity; shares, not percent.
+        printed: by the name of the quantity, what the source prints of this very net on these data, as measured here.
         runs: the trainings behind it, in the order of the seeds.
     """
 
     name: str
     published: Text
     measured: Mapping[str, Measured]
+    printed: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A quantity of an arm that lies further from its printed value than one standard deviation over the seeds."""
+
+    arm: str
+    quantity: str
+    measured: Measured
+    printed: float
 
 
 Basis = Literal["measured", "counted", "published"]
@@ -274,6 +286,7 @@ class Finding:
         command: what to type for the same Finding.
         code: SHA-256 of the source that measured and judged it; empty in records of before there was one.
         directory: where its page lies.
+        otherwise: what was done otherwise than in the source, as far as that is known; a reason for other values.
         failures: runs that did not end, each with its reason.
         excused: a failure is no gap but an answer: the comparisons take it into account.
     """
@@ -300,11 +313,22 @@ class Finding:
     directory: Path
     failures: tuple[str, ...] = field(default=())
     code: str = ""
+    otherwise: Text = NOTHING
     excused: bool = False
 
     @property
     def verdict(self) -> Verdict:
         return Verdict.NOT_DECIDED if self.failures and not self.excused else overall(self.judged)
+
+    @property
+    def apart(self) -> tuple[Apart, ...]:
+        """What differs from the printed value of the same net on the same data by more than the seeds spread."""
+        pairs = [
+            Apart(arm.name, quantity, arm.measured[quantity], printed)
+            for arm in self.arms
+            for quantity, printed in arm.printed.items()
+        ]
+        return tuple(each for each in pairs if abs(each.measured.mean - each.printed) > each.measured.std)
 
     def quantity(self, name: str) -> Quantity:
         """The quantity of that name."""
@@ -333,7 +357,7 @@ class Finding:
         """
         try:
             own = {
-                **{name: Text.from_json(record[name]) for name in FINDING_TEXTS},
+                **{name: Text.from_json(record[name]) for name in FINDING_TEXTS if name in record},
                 "quantities": tuple(Quantity(**each) for each in record["quantities"]),
                 "arms": tuple(map(_arm, record["arms"])),
                 "judged": tuple(map(_judged, record["judged"])),
@@ -373,8 +397,13 @@ def _arm(plain: Mapping[str, Any]) -> Arm:
         name: Measured(tuple(map(_number, one["values"])), exact=one["exact"])
         for name, one in plain["measured"].items()
     }
-    published = Text.from_json(plain["published"])
-    return Arm(name=plain["name"], published=published, measured=measured, runs=tuple(plain["runs"]))
+    return Arm(
+        name=plain["name"],
+        published=Text.from_json(plain["published"]),
+        measured=measured,
+        printed=plain.get("printed", {}),
+        runs=tuple(plain["runs"]),
+    )
 
 
 def _judged(plain: Mapping[str, Any]) -> Judged:

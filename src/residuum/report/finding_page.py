@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from residuum.records.finding import CONFIDENCE, Basis, Finding, Judged, Measured, Relation, Verdict
+from residuum.records.finding import CONFIDENCE, Basis, Finding, Judged, Measured, Relation, Verdict, exactly
 from residuum.records.text import Language, Text
 from residuum.report.figures import Drawing
 from residuum.report.numbers import duration
@@ -89,6 +89,33 @@ def to_be(finding: Finding, judged: Judged, language: Language = "en") -> str:
     return RELATIONS[comparison.relation].in_language(language).format(margin)
 
 
+APART = Text(
+    "{arm}: {quantity} {ours} here, {printed} published: {difference}, more than the seeds spread",
+    "{arm}: {quantity} 여기서는 {ours}, 발표된 값은 {printed}. 차이 {difference}, 시드에 따른 흩어짐보다 큼",
+)
+WHY = Text("Why they differ: {}", "다른 까닭: {}")
+WHY_UNKNOWN = Text("Why they differ is not known.", "다른 까닭은 알려져 있지 않습니다.")
+
+
+def apart_lines(finding: Finding, language: Language = "en") -> list[str]:
+    """Where measured values of the published nets lie apart from the printed ones, and why; nothing where none do."""
+    lines = []
+    for each in finding.apart:
+        quantity = finding.quantity(each.quantity)
+        said = APART.in_language(language).format(
+            arm=each.arm,
+            quantity=quantity.label.in_language(language),
+            ours=quantity.shown(each.measured, language),
+            printed=quantity.shown(exactly(each.printed), language),
+            difference=quantity.difference(each.measured.mean - each.printed, 0.0, language),
+        )
+        lines.append(f"{said}.")
+    if not lines:
+        return []
+    why = WHY.in_language(language).format(finding.otherwise.in_language(language))
+    return [*lines, f"{why}." if finding.otherwise else WHY_UNKNOWN.in_language(language)]
+
+
 def finding_page(finding: Finding, drawing: Drawing | None) -> str:
     """The self-contained page of a Finding; it has no drawing where a training failed."""
     sections = [Section(title="In short", text=finding.summary.en)]
@@ -101,7 +128,11 @@ def finding_page(finding: Finding, drawing: Drawing | None) -> str:
     if finding.arms:
         rule = f"{RULES[finding.basis]} {RULE}"
         sections += [
-            Section(title="Published and measured", text=f"{finding.conditions.en}.", table=arms_table(finding)),
+            Section(
+                title="Published and measured",
+                text=" ".join([f"{finding.conditions.en}.", *apart_lines(finding)]),
+                table=arms_table(finding),
+            ),
             Section(title="Verdict", text=rule, table=judged_table(finding), stacks=True),
         ]
     if finding.runs:

@@ -17,7 +17,7 @@ from pathlib import Path
 from residuum.files.atomic import write_file
 from residuum.records.finding import Finding, Judged, Verdict
 from residuum.records.text import LANGUAGES, Language, Text
-from residuum.report.finding_page import BADGES, PUBLISHED, arms_table, listed, processor, to_be
+from residuum.report.finding_page import BADGES, PUBLISHED, apart_lines, arms_table, listed, processor, to_be
 from residuum.report.numbers import duration
 from residuum.report.page import Table, Tile, rendered
 from residuum.report.table import as_markdown, in_markdown
@@ -52,6 +52,7 @@ WORDS = {
         "주장마다 명령 하나로 다시 확인할 수 있고, 판정 규칙은 실행 전에 정해 두었습니다",
     ),
     "claim": Text("claim", "주장"),
+    "source": Text("source", "출처"),
     "comparison": Text("comparison", "비교"),
     "published": PUBLISHED,
     "ours": Text("measured here", "여기서 잰 값"),
@@ -149,12 +150,12 @@ def counts_in_words(entries: Sequence[Entry], language: Language) -> str:
 
 def summary_markdown(entries: Sequence[Entry], language: Language = "en") -> str:
     """A table with one line for each claim, below how many there are of each verdict."""
-    columns = [_word(each, language) for each in ("claim", "verdict")]
+    columns = [_word(each, language) for each in ("claim", "source", "verdict")]
     rows = [
         [entry.first.claim.in_language(language), entry.first.source, _verdict(entry.first, language)]
         for entry in _in_order(entries)
     ]
-    table = Table((columns[0], "", columns[1]), rows)
+    table = Table(columns, rows)
     return f"{counts_in_words(entries, language)}.\n\n{as_markdown(table)}"
 
 
@@ -186,6 +187,8 @@ def _markdown_of(entry: Entry, language: Language) -> list[str]:
         if folded:
             summary = f"<details><summary>{_word('more', language)} ({len(folded.rows)})</summary>"
             lines += ["", summary, "", as_markdown(folded), "", "</details>"]
+        apart = apart_lines(finding, language)
+        lines += ["", *(f"- {in_markdown(each)}" for each in apart)] if apart else []
         if finding.failures:
             lines += ["", *(f"- {_word('failed', language)}: {in_markdown(each)}" for each in finding.failures)]
         lines += ["", f"`{finding.command}`", "", in_markdown(cost(finding, language))]
@@ -237,6 +240,7 @@ def _shown(entry: Entry, language: Language) -> dict[str, object]:
                 "summary": each.summary.in_language(language),
                 "comparisons": comparisons(each, language),
                 "arms": arms_table(each, language) if each.arms else None,
+                "apart": apart_lines(each, language),
                 "failures": each.failures,
                 "command": each.command,
                 "cost": cost(each, language),

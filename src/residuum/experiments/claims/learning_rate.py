@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
@@ -44,7 +45,7 @@ class Case:
     """A net at a learning rate; the recipe's own is 0.1."""
 
     net: str
-    changes: Mapping[str, float]
+    changes: Mapping[str, Any]
     published: Text
 
 

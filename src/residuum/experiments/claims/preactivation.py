@@ -99,8 +99,12 @@ def measure(evidence: Evidence) -> Conclusion:
     depth, error = deep(evidence.setting), evidence.judged_error
     of_nets = {name: evidence.error(net, error) for name, net in nets(evidence.setting).items()}
     gains = {each: gain(of_nets[arm_name(ORIGINAL, each)], of_nets[arm_name(FULL, each)]) for each in (SHALLOW, depth)}
-    trained = [evidence.arm(net, _published(name), name=name) for name, net in nets(evidence.setting).items()]
-    in_percent = {arm_name(name, depth): each.at_110 / 100 for name, each in PLACEMENTS.items()}
+    shares = {arm_name(name, depth): each.at_110 / 100 for name, each in PLACEMENTS.items()}
+    of_these_nets = shares if evidence.setting.budget == "paper" else {}
+    trained = [
+        evidence.arm(net, _published(name), name=name, printed=of_these_nets.get(name))
+        for name, net in nets(evidence.setting).items()
+    ]
     return Conclusion(
         arms=(*trained, *(_gain_arm(each, one) for each, one in gains.items())),
         quantities=(*evidence.errors, GAIN),
@@ -121,7 +125,7 @@ def measure(evidence: Evidence) -> Conclusion:
             ),
         ),
         summary=_summary(of_nets, gains, depth, error),
-        drawing=evidence.error_bars(trained, in_percent),
+        drawing=evidence.error_bars(trained, shares),
         caption=CAPTION,
     )
 

@@ -87,6 +87,7 @@ def plan(setting: Setting) -> Sequence[PlannedRun]:
 def measure(evidence: Evidence) -> Conclusion:
     """The training errors, each against that of the identity."""
     of_nets = nets(evidence.setting)
+    printed = {name: each.error / 100 for name, each in VARIANTS.items() if each.error is not None}
     over_epochs = {
         name: evidence.over_metrics(net, lambda records: sum(each["train_error"] for each in records) / len(records))
         for name, net in of_nets.items()
@@ -100,11 +101,11 @@ def measure(evidence: Evidence) -> Conclusion:
             ),
             name=name,
             own={MEAN_TRAINING_ERROR.name: over_epochs[name]},
+            printed=printed.get(name) if evidence.setting.budget == "paper" else None,
             of_failed=evidence.chance,
         )
         for name, net in of_nets.items()
     ]
-    printed = {name: each.error / 100 for name, each in VARIANTS.items() if each.error is not None}
     return Conclusion(
         arms=tuple(arms),
         quantities=(*evidence.errors, MEAN_TRAINING_ERROR),
