@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from residuum.cli import main, parse
+from residuum.experiments.judging import UNTRAINED
+from residuum.records.findings_file import read_findings
 from residuum.records.text import Text
 
 ROOT = Path(__file__).parents[1]
@@ -130,10 +132,19 @@ def test_a_record_says_how_it_was_made_and_names_no_path_of_a_machine(path: Path
     text = path.read_text()
     found = json.loads(text)
     for record in found if isinstance(found, list) else [found]:
-        assert record["seeds"] or record["conditions"] == "nothing trained beforehand"
+        assert record["seeds"] or record["conditions"] == UNTRAINED.to_json()
         for key in ("cpu", "threads", "device", "commit", "packages", "command"):
             assert record["environment"][key], key
     assert not re.search(r'"[^"]*(/home/|/root/|/tmp/|/work/)', text)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("claims-*.json")), ids=lambda path: path.stem)
+def test_what_a_record_says_of_a_claim_is_in_korean_too(path: Path) -> None:
+    for finding in read_findings(path):
+        said = [finding.claim, finding.conditions, finding.summary, finding.caption]
+        said += [each.comparison.statement for each in finding.judged]
+        for text in filter(None, said):
+            assert any("가" <= letter <= "힣" for letter in text.ko), (finding.name, text)
 
 
 def test_links_and_pictures_exist() -> None:
