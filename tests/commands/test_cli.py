@@ -487,7 +487,7 @@ OPTIONS = {
     "calibrate": "data data-dir split out device json",
     "export": "to out uint8 json",
     "push": "private license",
-    "reproduce": "all list budget data data-dir seeds depths out resume record json "
+    "reproduce": "all list budget data data-dir seeds depths out side-by-side resume record json "
     "device threads workers cache-gib plain-operators",
     "report": "",
     "list": "weights json",

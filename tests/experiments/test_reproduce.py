@@ -19,14 +19,17 @@ from typing import Any
 
 import made_up
 import pytest
+import torch
 from PIL import Image
 
 from residuum.data.open import open_dataset
 from residuum.errors import DamagedError, InputError, Interrupted, StorageError, TrainingError
+from residuum.experiments import child
 from residuum.experiments import claims as every
 from residuum.experiments import judging as judging_module
 from residuum.experiments import reproduce as module
 from residuum.experiments import setting as settings
+from residuum.experiments.child import Job
 from residuum.experiments.claim import Claim, Conclusion, no_trainings
 from residuum.experiments.claims import claims
 from residuum.experiments.evidence import TEST_ERROR, TRAINING_ERROR, Evidence
@@ -42,6 +45,7 @@ from residuum.records.finding import Arm, Comparison, Finding, Quantity, Verdict
 from residuum.records.findings_file import add_findings, figure_of, findings_to_add_to, read_findings
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
+from residuum.training.recipe import Execution
 from residuum.training.recipes import digits
 
 NET = "resnet8_narrow"
@@ -200,6 +204,57 @@ def test_the_same_call_again_trains_nothing_and_resume_takes_over(
     assert measured == ["one", "one"]
     untimed = [[replace(each, measuring_seconds=0.0).to_json() for each in found] for found in (kept, first)]
     assert json.dumps(untimed[0], default=str) == json.dumps(untimed[1], default=str)
+
+
+def test_side_by_side_makes_the_same_nets_and_measures_beside_them_with_their_threads(
+    tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    def noted(evidence: Evidence) -> Conclusion:
+        threads.append(torch.get_num_threads())
+        return judged_by_error(evidence, [next(iter(evidence.done.runs)).partition("-seed")[0]])
+
+    first, second = claim_of("one", noted, NET), claim_of("two", noted, f"{NET}+widen=2")
+    offer(monkeypatch, COUNTED, first, second)
+    alone = reproduce_all(order(tmp_path / "alone", execution=Execution(threads=1)))
+    listener = Listener()
+    beside = reproduce_all(order(tmp_path / "beside", side_by_side=2, execution=Execution(threads=2)), listener)
+    assert [finding.name for finding in beside] == ["counted", "one", "two"]
+    for a, b in zip(alone, beside, strict=True):
+        assert {name: run["weights_sha256"] for name, run in a.runs.items()} == {
+            name: run["weights_sha256"] for name, run in b.runs.items()
+        }
+        assert a.verdict == b.verdict
+    assert threads[:2] == [1, 1]
+    assert sorted(threads[2:]) == [1, 2], "the last one has the machine for itself"
+    assert listener.trainings == 4
+    again = reproduce_all(order(tmp_path / "beside", side_by_side=2, keep=True, execution=Execution(threads=2)))
+    assert [finding.runs for finding in again] == [finding.runs for finding in beside]
+    assert len(threads) == 4
+
+
+def test_side_by_side_trains_on_the_images_of_the_budget(
+    tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes open the data by name, and take as many images as this process has."""
+    job = Job(
+        planned=PlannedRun(NET, digits(), 0), path="", data="cifar10", data_dir=None, channels=3, budget="quick",
+        fingerprint="", execution=Execution(), command=(),
+    )  # fmt: skip
+    whole = stand_in("short")
+    monkeypatch.setattr(child, "open_data", lambda *given, **named: whole)
+    limited = within_budget(whole, "quick")
+    found = replace(job, fingerprint=limited.fingerprint).dataset()
+    assert len(found.train) == settings.SUBSET_IMAGES
+    with pytest.raises(InputError, match="changed while it was trained on"):
+        replace(job, fingerprint=limited.fingerprint, budget=None).dataset()
+
+
+@pytest.mark.parametrize("most", [0, 65])
+def test_a_number_of_trainings_at_once_that_cannot_be(most: int) -> None:
+    with pytest.raises(InputError, match=f"side_by_side: .* Try: {1 if most < 1 else 64}"):
+        Order(side_by_side=most)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ from residuum.data.digits import digits
 from residuum.data.source import Dataset
 from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.experiments import side_by_side as module
+from residuum.experiments.at_once import divided, how_many
 from residuum.experiments.child import Job, Told
 from residuum.experiments.plan import PlannedRun, SilentPlan
 from residuum.experiments.seeds import resume_seeds, train_seeds
 from residuum.experiments.seeds_record import Seeds
-from residuum.experiments.side_by_side import divided, execute_side_by_side, how_many
+from residuum.experiments.side_by_side import execute_side_by_side
 from residuum.run import Run
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution

@@ -178,7 +178,27 @@ def test_a_plan_side_by_side_adds_up_its_runs(capsys: pytest.CaptureFixture[str]
         lanes["seed1"].message("careful")
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "seed0: net, seed0: step 0 of 100\nseed1: net, seed1: step 0 of 100\nseed1: careful\n"
+    assert err == (
+        "seed0: net, seed0: step 0 of 100\nseed1: net, seed1: step 0 of 100\n"
+        "1 of 3 runs, about 0.0 s left\nseed1: careful\n"
+    )
+
+
+def test_time_left_side_by_side_counts_what_is_made_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    with PlanProgress(quiet=True) as progress:
+        progress.plan_started("seeds", 4, 40.0)
+        lanes = {name: progress.beside(name, 10.0) for name in ("before", "half", "new")}
+        progress.beside_ended("before")  # it was finished by an earlier call and took no time
+        assert progress.seconds_left_beside() is None
+        lanes["half"].started("half", 50, 100, 1)
+        lanes["new"].started("new", 0, 100, 1)
+        assert progress.seconds_left_beside() is None
+        now[0] += 6.0
+        lanes["half"].stepped(80, 0.1)
+        lanes["new"].stepped(30, 0.1)
+        assert progress.seconds_left_beside() == pytest.approx(6.0 / 6.0 * (40 - 10 - 8 - 3))
 
 
 def test_other_work_needs_no_start(capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,6 +48,8 @@ class Reproduce:
     """Layers of the nets, for claims that compare depths; 20 56, at budget paper 20 32 44 56, for a folder 18 34."""
     out: Path | None = None
     """Where runs, Findings, their pages and the ledger go; finished runs found there are reused."""
+    side_by_side: int | None = None
+    """At most so many trainings at once, each with its part of the threads; 1 by default, on a GPU as many as fit."""
     resume: bool = False
     """Take over what is judged there already under the same conditions, in place of measuring again."""
     record: Path | None = None
@@ -122,6 +124,7 @@ class Reproduce:
             seeds=self.seeds,
             depths=self.depths,
             out=self.out,
+            side_by_side=self.side_by_side,
             keep=self.resume,
             execution=execution(self.hardware),
         )
@@ -195,7 +198,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 def print_finding(finding: Finding) -> None:
     """The Finding's tables, its verdict, and where its page lies."""
-    from residuum.report.finding_page import arms_table, judged_table
+    from residuum.report.finding_page import apart_lines, arms_table, judged_table
     from residuum.report.table import print_table
 
     print(f"{finding.claim.en} ({finding.source})")
@@ -206,6 +209,8 @@ def print_finding(finding: Finding) -> None:
         print_table(judged_table(finding), foldable=0)
         print()
     print(finding.summary.en)
+    for line in apart_lines(finding):
+        print(line)
     for failure in finding.failures:
         print(f"failed: {failure}")
     print(f"\nverdict: {finding.verdict}")

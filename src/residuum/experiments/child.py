@@ -23,6 +23,7 @@ import torch
 from residuum.data.source import Dataset
 from residuum.errors import InputError, ResiduumError
 from residuum.experiments.plan import PlannedRun, make
+from residuum.experiments.setting import within_budget
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.start import open_data
@@ -40,6 +41,7 @@ class Job:
     data: str
     data_dir: str | None
     channels: int
+    budget: str | None = None
     fingerprint: str
     execution: Execution
     command: tuple[str, ...]
@@ -63,6 +65,8 @@ class Job:
             InputError: they are not those of the plan.
         """
         dataset = open_data(self.data, self.data_dir, Silent(), channels=self.channels)
+        if self.budget is not None:
+            dataset = within_budget(dataset, self.budget)
         if dataset.fingerprint != self.fingerprint:
             raise InputError(f"{self.data}: changed while it was trained on. Try: the same command again")
         return dataset

@@ -9,6 +9,7 @@ from pathlib import Path
 from residuum.data.source import Dataset
 from residuum.errors import InputError
 from residuum.experiments import claims as every
+from residuum.experiments.at_once import require_side_by_side
 from residuum.experiments.claim import Claim
 from residuum.experiments.setting import DEFAULT_DATA, Kind, Setting, require_budget
 from residuum.training.recipe import Execution
@@ -34,11 +35,13 @@ class Order:
         seeds: trainings of each net; they are 0, 1, 2, ...
         depths: layers of the nets, rising, for claims that compare depths.
         out: where everything goes; by default a directory in `runs` that names data and budget.
+        side_by_side: at most so many trainings at once, each in a process of its own that gets its part of the threads;
+            1 by default on a CPU, and on a GPU as many as its memory holds.
         keep: take over what an earlier call has judged under the same conditions, in place of measuring again.
         execution: device and threads.
 
     Raises:
-        InputError: the number of seeds or the budget cannot be used.
+        InputError: the number of seeds, of trainings at once, or the budget cannot be used.
     """
 
     claims: tuple[str, ...] = ()
@@ -48,12 +51,14 @@ class Order:
     seeds: int = DEFAULT_SEEDS
     depths: tuple[int, ...] | None = None
     out: str | Path | None = None
+    side_by_side: int | None = None
     keep: bool = False
     execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= MAX_SEEDS:
             raise InputError(f"seeds: must be at least 1 and at most {MAX_SEEDS}, got {self.seeds}. Try: --seeds 3")
+        require_side_by_side(self.side_by_side)
         require_budget(self.budget)
 
     @property

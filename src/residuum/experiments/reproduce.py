@@ -15,12 +15,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from signal import SIGINT
 from typing import Protocol
 
 from residuum.errors import InputError, Interrupted, ResiduumError, StorageError, TrainingError
 from residuum.experiments import claims as every
+from residuum.experiments.at_once import divided, how_many, step_bytes
 from residuum.experiments.claim import Claim
 from residuum.experiments.judging import PAGE, Judging, read_finding
 from residuum.experiments.known import known
@@ -28,6 +30,7 @@ from residuum.experiments.order import DEFAULT_SEEDS, Order, fitting_claims, set
 from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
 from residuum.experiments.price import Price, price
 from residuum.experiments.setting import Setting, within_budget
+from residuum.experiments.side_by_side import execute_side_by_side
 from residuum.files.atomic import storage_error, write_file
 from residuum.files.lock import lock_directory
 from residuum.records.finding import Finding
@@ -85,6 +88,7 @@ def reproduce(
     budget: str = "quick",
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
+    side_by_side: int | None = None,
     execution: Execution | None = None,
     observer: ReproductionObserver | None = None,
 ) -> Finding:
@@ -98,6 +102,8 @@ def reproduce(
         budget: `quick`, `short` or `paper`, as far as the data has them.
         out: where runs, Finding and ledger go; finished runs found there are reused.
         data_dir: where the files of a named set lie.
+        side_by_side: at most so many trainings at once, each in a process of its own that gets its part of the threads;
+            1 by default on a CPU, and on a GPU as many as its memory holds.
         execution: device and threads.
         observer: who is told of the progress; nobody by default.
 
@@ -119,6 +125,7 @@ def reproduce(
         seeds=seeds,
         depths=depths,
         out=out,
+        side_by_side=side_by_side,
         execution=execution or Execution(),
     )
     return reproduce_all(order, observer)[0]
@@ -190,6 +197,7 @@ class Reproduction:
         findings: of the claims that are judged by now.
         broken: of claims whose own code failed, what it raised.
         entries: of the ledger, by claim.
+        at_once: trainings that run side by side.
         doing: what a message says if it is stopped now.
     """
 
@@ -201,6 +209,7 @@ class Reproduction:
     findings: dict[str, Finding] = field(default_factory=dict)
     broken: dict[str, Exception] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+    at_once: int = 1
     doing: str = ""
 
     @property
@@ -227,14 +236,23 @@ class Reproduction:
                 found[each.name] = run
         return found
 
+    def _as_many_at_once(self) -> int:
+        device, most = choose_device(self.order.execution.device), self.order.side_by_side
+        if device.type != "cuda" or most == 1:
+            return min(len(self.trainings), how_many(device, 0, most))
+        kinds = {(each.net, each.recipe) for each in self.trainings}
+        largest = max((step_bytes(net, recipe, self.setting.dataset) for net, recipe in kinds), default=0)
+        return min(len(self.trainings), how_many(device, largest, most))
+
     def price(self) -> Price:
-        """What it takes.
+        """What it takes; how long is not known of trainings side by side.
 
         Raises:
             InputError: a training that stands in the directory was made with another recipe.
         """
         names = [claim.name for claim in self.claims]
-        return price(self.trainings, names, self.setting, made=self.made(), known=known())
+        found = price(self.trainings, names, self.setting, made=self.made(), known=known())
+        return found if self.at_once == 1 else replace(found, seconds=None)
 
     def carry_out(self) -> list[Finding]:
         """Train, and judge each claim as soon as its trainings are there.
@@ -242,6 +260,7 @@ class Reproduction:
         Raises:
             InputError, Interrupted, TrainingError, MeasuringError, StorageError: as `reproduce`.
         """
+        self.at_once = self._as_many_at_once()
         cost, count = self.price(), len(self.claims)
         self.observer.message(f"{count} claim{'' if count == 1 else 's'}: {cost}")
         try:
@@ -265,13 +284,14 @@ class Reproduction:
         none_ended = None
         if self.trainings:
             try:
-                execute(
+                beside = partial(execute_side_by_side, at_once=self.at_once, budget=self.order.budget)
+                (beside if self.at_once > 1 else execute)(
                     self.trainings,
                     self.setting.dataset,
                     self.directory / RUNS,
                     data_dir=self.order.data_dir,
                     title=self._title,
-                    execution=self.order.execution,
+                    execution=divided(self.order.execution, self.at_once),
                     observer=self.observer,
                     on_end=self._conclude_from,
                 )
@@ -307,7 +327,7 @@ class Reproduction:
         judging = Judging(
             setting=self.setting,
             directory=self.directory,
-            execution=self.order.execution,
+            execution=self._execution_beside(done),
             progress=self.observer.claim_progress,
         )
         self.doing = f" while measuring {claim.name}"
@@ -325,6 +345,11 @@ class Reproduction:
             self.entries[claim.name] = _entry(self.findings[claim.name])
             self._write_ledger()
         self.doing = ""
+
+    def _execution_beside(self, done: Executed) -> Execution:
+        """Where and by how many threads to measure: while others train, by those of one training."""
+        begun_not_ended = 0 < len(done.runs) + len(done.failures) < len(self.trainings)
+        return divided(self.order.execution, self.at_once) if begun_not_ended else self.order.execution
 
     def _earlier(self) -> dict[str, Entry]:
         """What stands in the directory of claims that are not to be judged anew."""

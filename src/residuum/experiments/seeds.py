@@ -16,16 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from residuum.costing.count import cost
 from residuum.data.open import NAMES
 from residuum.errors import InputError, Interrupted, TrainingError
+from residuum.experiments.at_once import divided, how_many, require_side_by_side, step_bytes
 from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
 from residuum.experiments.seeds_record import SEEDS_FILE, Seeds, SeedsConfig, name_of
-from residuum.experiments.side_by_side import divided, execute_side_by_side, how_many
+from residuum.experiments.side_by_side import execute_side_by_side
 from residuum.files.atomic import TEMPORARY_PREFIX
-from residuum.nets import catalog
 from residuum.run import Run
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
@@ -33,7 +30,6 @@ from residuum.training.start import MAX_SEED, Asked, default_path, look_up
 from residuum.weights.store import digest
 
 MAX_SEEDS = 1000
-MAX_SIDE_BY_SIDE = 64
 OWN_FILES = (SEEDS_FILE, "report.html", "curves.png")
 
 
@@ -155,7 +151,7 @@ def _config(
         recipe=json.loads(json.dumps(asked.recipe.to_json())),
         seeds=tuple(seeds),
         side_by_side=side_by_side,
-        threads=divided(execution, at_once).threads if at_once > 1 else execution.threads,
+        threads=divided(execution, at_once).threads,
         fuse=execution.fuse,
     )
 
@@ -163,7 +159,7 @@ def _config(
 def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Execution, observer: PlanObserver) -> Seeds:
     """Execute the plan; the record is written at first and after each seed, the page at the end."""
     at_once = _at_once(asked, len(config.seeds), config.side_by_side, execution)
-    each = replace(divided(execution, at_once) if at_once > 1 else execution, threads=config.threads, fuse=config.fuse)
+    each = replace(divided(execution, at_once), threads=config.threads, fuse=config.fuse)
     recipe = Recipe.from_json(config.recipe)
     plan = [PlannedRun(config.net, recipe, seed, config.start, name_of(seed)) for seed in config.seeds]
     for one in plan:  # before anything is written of Runs that are not of this plan
@@ -207,20 +203,11 @@ def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Executio
 
 def _at_once(asked: Asked, seeds: int, most: int | None, execution: Execution) -> int:
     device = choose_device(execution.device)
-    step_bytes = _step_bytes(asked) if device.type == "cuda" else 0
-    return min(seeds, how_many(device, step_bytes, most))
-
-
-def _step_bytes(asked: Asked) -> int:
-    """The most that a training step holds, by `residuum.cost`."""
+    if device.type != "cuda":
+        return min(seeds, how_many(device, 0, most))
+    crop = asked.origin.classifier.preprocessing.crop if asked.origin else None
     assert isinstance(asked.net, str)
-    dataset, recipe = asked.dataset, asked.recipe
-    own = asked.origin.classifier.preprocessing.crop if asked.origin else dataset.image_size
-    side = catalog.entry(asked.net).input_size
-    size = (recipe.image_size, recipe.image_size) if recipe.image_size else own or (side, side)
-    with torch.device("meta"):
-        module = catalog.net(asked.net, num_classes=len(dataset.class_names), in_channels=dataset.channels)
-    return cost(module, (dataset.channels, *size), batch=recipe.batch_size).memory.training_peak
+    return min(seeds, how_many(device, step_bytes(asked.net, asked.recipe, asked.dataset, crop), most))
 
 
 def _require_numbers(seeds: int, seed: int, side_by_side: int | None) -> None:
@@ -228,11 +215,7 @@ def _require_numbers(seeds: int, seed: int, side_by_side: int | None) -> None:
         raise InputError(f"seeds: must be at least 1 and at most {MAX_SEEDS:,}, got {seeds}. Try: 3")
     if not 0 <= seed <= MAX_SEED - seeds + 1:
         raise InputError(f"seed: must be at least 0 and at most {MAX_SEED - seeds + 1}, got {seed}. Try: 0")
-    if side_by_side is not None and not 1 <= side_by_side <= MAX_SIDE_BY_SIDE:
-        near = 1 if side_by_side < 1 else MAX_SIDE_BY_SIDE
-        raise InputError(
-            f"side_by_side: must be at least 1 and at most {MAX_SIDE_BY_SIDE}, got {side_by_side}. Try: {near}"
-        )
+    require_side_by_side(side_by_side)
 
 
 def _require_place(directory: Path) -> None:

@@ -9,7 +9,6 @@ save.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -21,8 +20,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 import residuum
 from residuum import errors
 from residuum.data.open import NAMES
@@ -32,41 +29,17 @@ from residuum.experiments.child import Job
 from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, work_of
 from residuum.run import Run
 from residuum.training.observer import Observer
+from residuum.training.precision import resolved
+from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 from residuum.training.signals import StopRequest
 
 # The package is found where this process found it, after all that Python finds by itself.
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from residuum.experiments.child import main; sys.exit(main())"
 POLL_SECONDS = 0.2
-PROCESS_BYTES = 2**30  # of a GPU: context and libraries of a process, and images kept there
-SLACK = 1.25  # what the allocator and the kernels take beyond a step's own tensors
-USABLE = 0.9  # of the memory that is free: others may come
 FATAL = {
     each.__name__: each for each in (errors.InputError, errors.InUseError, errors.DamagedError, errors.StorageError)
 }
-
-
-def how_many(device: torch.device, step_bytes: int, most: int | None) -> int:
-    """Trainings that may run at once.
-
-    Args:
-        device: where all of them run.
-        step_bytes: the most that a training step holds, as `residuum.cost` predicts it.
-        most: never more than this; None for 1 on a CPU, and on a GPU for what its free memory and the processor cores,
-            one for each process, allow.
-    """
-    if device.type != "cuda":
-        return most or 1
-    free, _ = torch.cuda.mem_get_info(device)
-    fit = int(USABLE * free / (SLACK * step_bytes + PROCESS_BYTES))
-    return max(1, min(fit, most or os.cpu_count() or 1))
-
-
-def divided(execution: Execution, at_once: int) -> Execution:
-    """The threads of each of so many processes."""
-    threads = execution.threads or torch.get_num_threads()
-    workers = execution.workers or os.cpu_count() or 1
-    return replace(execution, threads=max(1, threads // at_once), workers=max(1, workers // at_once))
 
 
 def execute_side_by_side(
@@ -75,6 +48,7 @@ def execute_side_by_side(
     directory: Path,
     *,
     at_once: int,
+    budget: str | None = None,
     data_dir: str | Path | None = None,
     title: str,
     execution: Execution,
@@ -83,7 +57,8 @@ def execute_side_by_side(
 ) -> Executed:
     """As `plan.execute`, up to `at_once` trainings at a time; `execution` is that of each process.
 
-    The data set must be one that its name opens again. A process that dies is a failed run.
+    The data set must be one that its name opens again, with no more images than `budget` allows where that is given.
+    A process that dies is a failed run.
 
     Raises:
         InputError, StorageError, Interrupted, TrainingError: as `plan.execute`; all other runs were saved before.
@@ -96,11 +71,14 @@ def execute_side_by_side(
             data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
             data_dir=str(data_dir) if data_dir is not None else None,
             channels=dataset.channels,
+            budget=budget,
             fingerprint=dataset.fingerprint,
             execution=execution,
             command=tuple(sys.argv),
         )
 
+    device = choose_device(execution.device)
+    plan = [replace(planned, recipe=resolved(planned.recipe, device)) for planned in plan]
     works = {planned.name: work_of(planned, dataset) for planned in plan}
     observer.plan_started(f"{title}, {at_once} at once", len(plan), sum(works.values()))
     with StopRequest() as stop:

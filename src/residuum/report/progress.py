@@ -154,6 +154,8 @@ class PlanProgress(ConsoleProgress):
         self.made_work = self.made_seconds = 0.0
         self.run_began: float | None = None
         self.lanes: dict[str, _Lane] = {}
+        self.lanes_began: float | None = None
+        self.lanes_work = 0.0
 
     def plan_started(self, title: str, runs: int, work: float) -> None:
         """A plan of `runs` trainings begins, `work` in all."""
@@ -189,6 +191,7 @@ class PlanProgress(ConsoleProgress):
     def beside(self, name: str, work: float) -> ConsoleProgress:
         """One of several trainings that run side by side begins: a bar of its own, below that of the plan."""
         self.lanes[name] = _Lane(self, name, work)
+        self.lanes_began = self.lanes_began or time.monotonic()
         return self.lanes[name]
 
     def beside_ended(self, name: str) -> None:
@@ -196,6 +199,20 @@ class PlanProgress(ConsoleProgress):
         lane = self.lanes.pop(name)
         lane._clear()
         self._ended(lane.work)
+        if lane.work_before is not None:
+            self.lanes_work += lane.work - lane.work_before
+        if not self.live and not self.quiet:
+            left = self.seconds_left_beside()
+            told = "" if left is None else f", about {duration(left)} left"
+            self._line(f"{self.done_runs} of {self.total_runs} runs{told}")
+
+    def seconds_left_beside(self) -> float | None:
+        """As `seconds_left`, of trainings side by side; None before one has made a step."""
+        going = sum(lane.done_work for lane in self.lanes.values())
+        made = self.lanes_work + sum(lane.made_work for lane in self.lanes.values())
+        if not made or self.lanes_began is None:
+            return None
+        return (time.monotonic() - self.lanes_began) / made * (self.total_work - self.done_work - going)
 
     def stepped(self, step: int, loss: float) -> None:
         super().stepped(step, loss)
@@ -256,10 +273,17 @@ class _Lane(ConsoleProgress):
         self.console, self.progress, self.live = plan.console, plan.progress, plan.live
         self.plan, self.label, self.work = plan, name, work
         self.done_work, self.total_steps = 0.0, 1
+        self.work_before: float | None = None  # done in earlier calls; unknown until the training has begun
+
+    @property
+    def made_work(self) -> float:
+        """What is done by this call."""
+        return 0.0 if self.work_before is None else self.done_work - self.work_before
 
     def started(self, title: str, step: int, steps: int, batch_size: int) -> None:
         super().started(title, step, steps, batch_size)
         self.total_steps = steps
+        self.work_before = self.done_work = self.work * step / steps
 
     def stepped(self, step: int, loss: float) -> None:
         super().stepped(step, loss)
