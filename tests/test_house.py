@@ -33,11 +33,12 @@ FLOORS = {
     "references": 5,
     "inspection": 6,
     "training": 6,
-    "experiments": 7,
-    "serve": 7,
-    "commands": 8,
-    "cli": 9,
-    "__main__": 10,
+    "plans": 7,
+    "experiments": 8,
+    "serve": 8,
+    "commands": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 # On one floor the order is fixed where one room builds on the other, such as errors, then files, then records.
 ORDER_ON_A_FLOOR = {

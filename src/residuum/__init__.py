@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from residuum.errors import ResiduumError
     from residuum.evaluation import Metrics
     from residuum.experiments.reproduce import reproduce
-    from residuum.experiments.seeds import train_seeds
     from residuum.inspection.inspect import Inspection
     from residuum.inspection.start import inspect
     from residuum.nets.catalog import net
+    from residuum.plans.seeds import train_seeds
     from residuum.prediction import Prediction
     from residuum.records.finding import Finding, Verdict
     from residuum.references import NetBuilder, import_weights, load
@@ -135,7 +135,7 @@ _HOMES = {
     "reproduce": "residuum.experiments.reproduce",
     "resume": "residuum.training.start",
     "train": "residuum.training.start",
-    "train_seeds": "residuum.experiments.seeds",
+    "train_seeds": "residuum.plans.seeds",
 }
 
 __all__ = [

@@ -11,8 +11,8 @@ from typing import Any
 from residuum.data.open import open_dataset
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed, PlannedRun
 from residuum.experiments.setting import Setting
+from residuum.plans.plan import Executed, Failure, PlannedRun
 from residuum.records.finding import Verdict, judge, overall
 from residuum.run import Run
 
@@ -25,33 +25,36 @@ def setting(seeds: int = 3, budget: str = "quick", **changes: Any) -> Setting:
     return Setting(budget=budget, data="digits", dataset=dataset, seeds=tuple(range(seeds)), **changes)  # type: ignore[arg-type]
 
 
-def made_up(directory: Path, errors: Mapping[str, Sequence[float]], own: Setting | None = None) -> Evidence:
+def made_up(
+    directory: Path, errors: Mapping[str, Sequence[float]], own: Setting | None = None, *, beyond: float = 0.0
+) -> Evidence:
     """Evidence of Runs that ended with these errors, of training and test alike.
 
     Args:
         directory: an empty one.
         errors: by the name of a training without its seed (`resnet20`, `resnet20,learning_rate=0.01`), one a seed.
         own: the setting; digits with as many seeds as there are errors by default.
+        beyond: by how much validation and test errors lie above those of training.
     """
     own = own or setting(len(next(iter(errors.values()))))
     runs = {}
     for name, each in errors.items():
         for seed, error in enumerate(each):
             path = directory / f"{name}-seed{seed}"
-            runs[path.name] = _run(path, error)
+            runs[path.name] = _run(path, error, error + beyond)
     return Evidence(setting=own, done=Executed(runs, ()))
 
 
 def diverging(evidence: Evidence, gone: Sequence[str]) -> Evidence:
     """The same evidence, had the trainings of these names diverged."""
     runs = {name: run for name, run in evidence.done.runs.items() if name not in gone}
-    return replace(evidence, done=Executed(runs, tuple(f"{name}: step 3: the loss is nan" for name in gone)))
+    return replace(evidence, done=Executed(runs, tuple(Failure(name, "step 3: the loss is nan") for name in gone)))
 
 
-def _run(path: Path, error: float) -> Run:
+def _run(path: Path, error: float, new: float) -> Run:
     path.mkdir(parents=True)
-    split = {"error": error, "loss": error}
-    result = {"train": split, "val": split, "test": split, "seconds": 1.0, "steps": 10 * EPOCHS, "weights_sha256": "0"}
+    train, split = {"error": error, "loss": error}, {"error": new, "loss": new}
+    result = {"train": train, "val": split, "test": split, "seconds": 1.0, "steps": 10 * EPOCHS, "weights_sha256": "0"}
     (path / "result.json").write_text(json.dumps(result))
     (path / "environment.json").write_text("{}")
     lines = [
@@ -60,8 +63,8 @@ def _run(path: Path, error: float) -> Run:
             "epoch": epoch,
             "seconds": epoch,
             "train_error": error,
-            "test_error": error,
-            "val_error": error,
+            "test_error": new,
+            "val_error": new,
             "train_loss": error,
         }
         for epoch in range(1, EPOCHS + 1)

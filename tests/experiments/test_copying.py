@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from residuum.experiments import copying
-from residuum.experiments.copying import CHANNELS, RATES, SIDE, UNLEARNED, Kind, Stacks, errors
+from residuum.experiments.copying import CHANNELS, CONSTANT, RATES, SIDE, UNLEARNED, Kind, Stacks, errors
 
 CPU = torch.device("cpu")
 PLAIN = Kind(layers=4, shortcuts=False, batch_norm=False, target="copy")
@@ -65,3 +65,8 @@ def test_every_step_is_told() -> None:
     told = []
     errors(PLAIN, (0,), CPU, steps=3, after_step=lambda: told.append(1))
     assert len(told) == 3
+
+
+def test_the_error_of_the_best_constant_answer() -> None:
+    x = torch.randn(200_000, generator=torch.Generator().manual_seed(0)).relu()
+    assert float((x - x.mean()).norm() / x.norm()) == pytest.approx(CONSTANT, abs=0.003)

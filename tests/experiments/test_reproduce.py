@@ -24,23 +24,23 @@ from PIL import Image
 
 from residuum.data.open import open_dataset
 from residuum.errors import DamagedError, InputError, Interrupted, StorageError, TrainingError
-from residuum.experiments import child
 from residuum.experiments import claims as every
 from residuum.experiments import judging as judging_module
 from residuum.experiments import reproduce as module
 from residuum.experiments import setting as settings
-from residuum.experiments.child import Job
 from residuum.experiments.claim import Claim, Conclusion, no_trainings
 from residuum.experiments.claims import claims
 from residuum.experiments.evidence import TEST_ERROR, TRAINING_ERROR, Evidence
 from residuum.experiments.known import Known, condensed, read
 from residuum.experiments.listing import listing
 from residuum.experiments.order import Order
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.price import price
 from residuum.experiments.reproduce import MeasuringError, SilentReproduction, reproduce_all, trainings_of
 from residuum.experiments.setting import Budget, Setting, stand_in, within_budget
 from residuum.files.lock import lock_directory
+from residuum.plans import child, side_by_side
+from residuum.plans.child import Job
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Finding, Quantity, Verdict, exactly
 from residuum.records.findings_file import add_findings, figure_of, findings_to_add_to, read_findings
 from residuum.records.text import NOTHING, Text
@@ -126,8 +126,8 @@ def claim_of(name: str, measure: Callable[[Evidence], Conclusion], *nets: str, *
     """A made-up claim on so many nets."""
     plan = (lambda setting: setting.planned(*nets)) if nets else no_trainings
     return Claim(**{
-        "name": name, "statement": Text(f"{name} is so", f"{name}은 그렇다"), "source": "nobody", "group": "taught",
-        "measure": measure, "plan": plan, **values,
+        "name": name, "statement": Text(f"{name} is so", f"{name}은 그렇다"), "source": Text.same("nobody"),
+        "group": "taught", "measure": measure, "plan": plan, **values,
     })  # fmt: skip
 
 
@@ -229,6 +229,7 @@ def test_side_by_side_makes_the_same_nets_and_measures_beside_them_with_their_th
     assert threads[:2] == [1, 1]
     assert sorted(threads[2:]) == [1, 2], "the last one has the machine for itself"
     assert listener.trainings == 4
+    monkeypatch.setattr(side_by_side, "_Process", None)  # what is finished needs none
     again = reproduce_all(order(tmp_path / "beside", side_by_side=2, keep=True, execution=Execution(threads=2)))
     assert [finding.runs for finding in again] == [finding.runs for finding in beside]
     assert len(threads) == 4
@@ -238,17 +239,54 @@ def test_side_by_side_trains_on_the_images_of_the_budget(
     tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The processes open the data by name, and take as many images as this process has."""
-    job = Job(
-        planned=PlannedRun(NET, digits(), 0), path="", data="cifar10", data_dir=None, channels=3, budget="quick",
-        fingerprint="", execution=Execution(), command=(),
-    )  # fmt: skip
     whole = stand_in("short")
-    monkeypatch.setattr(child, "open_data", lambda *given, **named: whole)
     limited = within_budget(whole, "quick")
-    found = replace(job, fingerprint=limited.fingerprint).dataset()
-    assert len(found.train) == settings.SUBSET_IMAGES
+    job = Job(
+        planned=PlannedRun(NET, digits(), 0), path="", data="cifar10", data_dir=None, channels=3,
+        images=len(limited.train), fingerprint=limited.fingerprint, source_sha256="", execution=Execution(), command=(),
+    )  # fmt: skip
+    monkeypatch.setattr(child, "open_data", lambda *given, **named: whole)
+    assert len(job.dataset().train) == settings.SUBSET_IMAGES
     with pytest.raises(InputError, match="changed while it was trained on"):
-        replace(job, fingerprint=limited.fingerprint, budget=None).dataset()
+        replace(job, images=len(whole.train)).dataset()
+
+
+def test_a_process_that_died_is_no_training_that_diverged(
+    tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a claim of which diverging is a part could hold since the machine ran out of memory."""
+    dies = "import json, os, sys; job = json.loads(sys.stdin.readline()); os.kill(os.getpid(), 9)"
+    one = claim_of("one", judged_by_error, NET, excuses_failures=True)
+    offer(monkeypatch, one, claim_of("counts", counted))
+    monkeypatch.setattr(side_by_side, "PROGRAM", dies)
+    found, _ = reproduce_all(order(tmp_path, side_by_side=2))
+    assert found.verdict is Verdict.NOT_DECIDED
+    assert not found.excused
+    assert len(found.failures) == 2
+    assert "was killed by signal 9" in found.failures[0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_measuring_beside_others_stops_them_too(
+    tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    measured: list[str] = []
+
+    def slow(evidence: Evidence) -> Conclusion:
+        os.kill(os.getpid(), number)
+        time.sleep(0.1)
+        measured.append("to its end")
+        return judged_by_error(evidence)
+
+    offer(monkeypatch, claim_of("one", slow, NET), claim_of("two", judged_by_error, NET))
+    with pytest.raises(Interrupted, match="the same command again") as caught:
+        reproduce_all(order(tmp_path, side_by_side=2))
+    assert caught.value.exit_code == code
+    assert not measured
+    offer(monkeypatch, claim_of("one", judged_by_error, NET), claim_of("two", judged_by_error, NET))
+    monkeypatch.setattr(side_by_side, "_Process", None)  # what is finished needs none
+    findings = reproduce_all(order(tmp_path, side_by_side=2))
+    assert [finding.verdict for finding in findings] == [Verdict.HOLDS] * 2
 
 
 @pytest.mark.parametrize("most", [0, 65])
@@ -280,7 +318,7 @@ def test_resume_takes_over_under_the_same_conditions_only(
     elif change == "a failure":
         record["failures"] = [f"{NET}-seed1: of before"]
     elif change == "other code":
-        record["code"] = "0" * 64
+        record["source_sha256"] = "0" * 64
     elif change == "another statement":
         offer(monkeypatch, replace(one, statement=Text("otherwise", "다르다")))
     path.write_text("{" if change == "a damaged finding" else json.dumps(record))
@@ -396,7 +434,7 @@ def failing(excused: bool) -> Claim:
         return judged_by_error(evidence)
 
     return Claim(
-        name="failing", statement=Text("a", "가"), source="s", group="taught", measure=measure, plan=plan,
+        name="failing", statement=Text("a", "가"), source=Text.same("s"), group="taught", measure=measure, plan=plan,
         excuses_failures=excused,
     )  # fmt: skip
 
@@ -613,7 +651,10 @@ def test_quick_can_also_be_a_part_of_cifar10() -> None:
     dataset = within_budget(stand_in("short"), "quick")
     assert len(dataset.train) == 5000
     asked = Setting(budget="quick", data="cifar10", dataset=dataset, seeds=(0,))
-    assert asked.conditions.en == f"cifar10, 5,000 training images, {settings.ONE_CYCLE_WORDS.en}; 1 seed"
+    assert asked.conditions.en == (
+        "cifar10 (32x32), 5,000 training images, 10,000 test images, "
+        f"{settings.ONE_CYCLE_WORDS.en}, 391 updates; 1 seed"
+    )
     trainings_of({name: claim.plan(asked) for name, claim in claims().items() if "colour" in claim.kinds})
 
 
@@ -637,7 +678,7 @@ def test_every_claim_says_what_it_claims_and_where_in_both_languages(name: str) 
 def finding(name: str, directory: Path, **changes: Any) -> Finding:
     """A made-up Finding whose figure lies in its directory."""
     values: dict[str, Any] = {
-        "name": name, "claim": Text("c", "주장"), "source": "s", "group": "taught", "budget": "quick",
+        "name": name, "claim": Text("c", "주장"), "source": Text.same("s"), "group": "taught", "budget": "quick",
         "conditions": Text.same("digits, 10 images; 2 seeds"), "summary": Text.same("s"), "caption": Text.same("c"),
         "basis": "measured",
         "quantities": (), "arms": (), "judged": (), "seeds": (0, 1),
@@ -665,11 +706,14 @@ def test_a_record_keeps_the_claims_that_are_not_made_anew(tmp_path: Path) -> Non
     assert not figure_of(path, "c").exists(), "it has none any more"
     assert str(tmp_path) not in path.read_text()
     assert found[0].command == "residuum reproduce a --budget quick --data photos --seeds 2"
-    with pytest.raises(InputError, match=r"another budget \(quick\)\. Try: --record .*claims-paper\.json"):
-        findings_to_add_to(path, "paper")
+    with pytest.raises(InputError, match=r"other conditions \(photos at quick\)\. Try: --record .*claims-paper\.json"):
+        findings_to_add_to(path, "paper", "photos")
+    with pytest.raises(InputError, match=r"\(photos at quick\)\. Try: --record .*/claims-digits-quick\.json"):
+        findings_to_add_to(path, "quick", "digits")
+    assert len(findings_to_add_to(path, "quick", "elsewhere/photos")) == 3
     (tmp_path / "d.json").mkdir()
     with pytest.raises(InputError, match="is a directory"):
-        findings_to_add_to(tmp_path / "d.json", "quick")
+        findings_to_add_to(tmp_path / "d.json", "quick", "digits")
 
 
 def test_what_the_package_knows_is_condensed_from_the_record(tmp_path: Path) -> None:

@@ -40,6 +40,23 @@ def test_a_round_counts_the_shortest_call_and_the_first_round_does_not_count() -
     assert told == [(done, 6) for done in range(1, 7)]
 
 
+@pytest.mark.parametrize("warm_up", [0, 3])
+def test_so_many_rounds_at_the_beginning_do_not_count(warm_up: int) -> None:
+    clock, told = Clock(), []
+    works = {"a": clock.work("a", [9.0] * warm_up + [1.0, 2.0])}
+    found = in_rounds(
+        works,
+        rounds=2,
+        repeats=1,
+        progress=lambda *done: told.append(done),
+        device=CPU,
+        warm_up=warm_up,
+        clock=clock,
+    )
+    assert found == {"a": Measured((1.0, 2.0))}
+    assert told[-1] == (warm_up + 2, warm_up + 2)
+
+
 def test_every_other_round_runs_in_the_opposite_order() -> None:
     clock = Clock()
     works = {name: clock.work(name, [1.0] * 4) for name in "abc"}

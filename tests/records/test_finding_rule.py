@@ -51,7 +51,7 @@ def judged(verdict: Verdict) -> Judged:
 def finding(*verdicts: Verdict, **changes: Any) -> Finding:
     arm = Arm(name="a", published=Text.same("1 %"), measured={ERROR: Measured((0.1, 0.2))}, runs=("a-0", "a-1"))
     values: dict[str, Any] = {
-        "name": "degradation", "claim": Text("c", "주장"), "source": "s", "group": "He et al. 2015",
+        "name": "degradation", "claim": Text("c", "주장"), "source": Text("s", "출처"), "group": "He et al. 2015",
         "summary": Text("In two sentences.", "두 문장으로."), "caption": Text.same("How to read it."),
         "budget": "quick", "conditions": Text("digits; 2 seeds", "digits; 시드 2개"),
         "basis": "measured", "quantities": (Quantity(ERROR),), "arms": (arm,),
@@ -240,6 +240,41 @@ def test_differences_and_margins_are_shown_in_points_or_the_unit() -> None:
     assert Quantity("layers", "").difference(math.nan, math.nan) == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("unit", "english", "korean"),
+    [
+        ("times", "784 times", "784배"),
+        ("times as fast", "784 times as fast", "784배"),
+        ("powers of ten", "784 powers of ten", "784 (상용로그)"),
+        ("million", "784 million", "784 M"),
+        ("billion multiply-adds a second", "784 billion multiply-adds a second", "784 G 곱셈-덧셈/초"),
+        ("pixels", "784 pixels", "784 픽셀"),
+        ("ms", "784 ms", "784 ms"),
+        ("", "784", "784"),
+    ],
+)
+def test_units_in_both_languages(unit: str, english: str, korean: str) -> None:
+    one = Quantity("q", unit)
+    for language, expected in {"en": english, "ko": korean}.items():
+        assert one.shown(exactly(784), language) == expected  # type: ignore[arg-type]
+        assert one.difference(784, 0.0, language) == f"+{expected}"  # type: ignore[arg-type]
+        assert one.margin(784, language) == expected  # type: ignore[arg-type]
+
+
+def test_what_is_not_known_is_said_in_both_languages() -> None:
+    assert Quantity("q", "times").shown(Measured((math.inf, 1.0)), "ko") == "inf ± 알 수 없음 배"
+    assert Quantity("q", "").difference(math.nan, math.nan, "ko") == "알 수 없음"
+    assert Quantity("error").difference(0.0123, 0.0045, "ko") == "+1.23 ± 0.45 %p"
+
+
+def test_what_can_say_nothing_decides_nothing() -> None:
+    for relation in (*ONE_SIDED, "near"):
+        for a in (around(0.9, 0.001), around(0.1, 0.0), around(0.0, 0.001)):
+            found = judged_of(replace(comparison(relation), decidable=False), a, around(0.1, 0.0))  # type: ignore[arg-type]
+            assert found.verdict == OPEN
+            assert found.difference == pytest.approx(a.mean - 0.1), "still told"
+
+
 def test_overall() -> None:
     assert overall([judged(HOLDS), judged(HOLDS)]) == HOLDS
     assert overall([judged(HOLDS), judged(OPEN)]) == OPEN
@@ -302,18 +337,25 @@ def test_a_finding_can_be_read_back() -> None:
             printed={"size": 6.5},
             runs=("a-0",),
         ),
-        Arm(name="b", published=Text("2 % (test)", "2 % (시험)"), measured={}),
+        Arm(name="no shortcuts", published=Text("2 % (test)", "2 % (시험)"), measured={}, korean="지름길 없음"),
     )
     one = finding(HOLDS, arms=arms, judged=(infinite, judged(HOLDS)), failures=("a-1: why",), excused=True)
-    one = replace(one, otherwise=Text("fewer updates", "갱신 횟수가 적음"), code="abc")
+    changed = Text("the margin is 1 point, since ...", "기준값은 1 %p, 까닭은 ...")
+    one = replace(one, rule_changed=changed, source_sha256="abc")
+    one = replace(one, unlike_published=Text("fewer updates", "갱신 횟수가 적음"))
     text = json.dumps(one.to_json(), allow_nan=False)
     again = Finding.from_json(json.loads(text), Path("elsewhere"))
     assert again.directory == Path("elsewhere")
     assert json.dumps(again.to_json(), allow_nan=False) == text
     assert again.arms == one.arms
     assert (again.claim, again.summary, again.caption) == (one.claim, one.summary, one.caption)
-    assert (again.quantities, again.otherwise, again.code) == (one.quantities, one.otherwise, one.code)
-    assert [each.printed for each in again.apart] == [6.5]
+    assert (again.source, again.rule_changed) == (Text("s", "출처"), changed)
+    assert (again.quantities, again.unlike_published) == (one.quantities, one.unlike_published)
+    assert again.source_sha256 == "abc"
+    assert [arm.label for arm in again.arms] == [Text.same("a"), Text("no shortcuts", "지름길 없음")]
+    assert again.off_published == (), "no column of the table"
+    shown = replace(again, quantities=(Quantity(ERROR), Quantity("size", "")))
+    assert [each.printed for each in shown.off_published] == [6.5]
     assert again.judged[1] == one.judged[1]
     assert again.judged[0].difference == math.inf
     assert math.isnan(again.judged[0].half_width)

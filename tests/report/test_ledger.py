@@ -80,7 +80,8 @@ def finding(name: str = "degradation", error: float = 0.3, **changes: Any) -> Fi
         published=Text("figure only: worse", "그림만 있음: 더 나쁨"),
     )  # fmt: skip
     values: dict[str, Any] = {
-        "name": name, "claim": Text(f"{name} is so", f"{name}은 그렇다"), "source": "He et al. 2015, Figure 1",
+        "name": name, "claim": Text(f"{name} is so", f"{name}은 그렇다"),
+        "source": Text("He et al. 2015, Figure 1", "He 등 2015, 그림 1"),
         "group": "He et al. 2015", "budget": "quick", "conditions": Text.same("digits, 1,297 training images; 3 seeds"),
         "summary": Text("It came out so.", "이렇게 나왔다."), "caption": Text("How to read it.", "보는 법."),
         "basis": "measured", "quantities": (ERROR,),
@@ -126,12 +127,12 @@ def test_both_forms_tell_everything_of_every_claim(language: Language) -> None:
     for entry in ENTRIES:
         for found in entry.findings:
             for expected in (
-                found.claim.in_language(language), found.source, found.command,
+                found.claim.in_language(language), found.source.in_language(language), found.command,
                 found.summary.in_language(language), found.judged[0].comparison.statement.in_language(language),
                 found.judged[0].comparison.published.in_language(language),
                 VERDICTS[found.verdict].in_language(language),
-                "1.7 min", "AMD EPYC",
-                "plain56 30.33 ± 0.58 %, plain20 10.33 ± 0.58 %" if found.verdict is Verdict.HOLDS else "",
+                "1.7 min" if language == "en" else "1.7분", "AMD EPYC",
+                "plain56 30.33 ± 0.58 %; plain20 10.33 ± 0.58 %" if found.verdict is Verdict.HOLDS else "",
             ):  # fmt: skip
                 assert expected in page.all, expected
                 assert expected in markdown.replace("\\", ""), expected
@@ -145,6 +146,18 @@ def test_both_forms_tell_everything_of_every_claim(language: Language) -> None:
     titles = [GROUPS[group].in_language(language) for group in ("He et al. 2015", "taught")]
     assert all(title in page.all and f"## {title}" in markdown for title in titles)
     assert GROUPS["beyond"].in_language(language) not in page.all
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_every_training_is_listed(language: Language) -> None:
+    runs = {"plain20-seed0": {"train": 0.1234, "seconds": 5.0, "weights_sha256": "abcdef0123456789"}}
+    entry = Entry((finding(runs=runs),))
+    for told in (Page(ledger_page([entry], language)).all, ledger_markdown([entry], language)):
+        assert f"{WORDS['runs'].in_language(language)} (1)" in told
+        for expected in ("plain20-seed0", "12.34 %", "abcdef012345"):
+            assert expected in told
+    untrained = Entry((finding(runs={}),))
+    assert WORDS["runs"].in_language(language) not in ledger_markdown([untrained], language)
 
 
 def test_a_claim_of_two_budgets_shows_both_verdicts() -> None:
@@ -162,17 +175,21 @@ def test_what_was_not_measured_says_so(basis: Basis, expected: str) -> None:
     )
     for told in (Page(ledger_page([entry], "en")).all, ledger_markdown([entry], "en"), summary_markdown([entry])):
         assert expected in told
-    assert "nothing trained beforehand, measured in 2.0 s on AMD EPYC, 2 threads" in ledger_markdown([entry], "en")
-    assert "미리 학습한 것 없음, 측정 2.0 s (AMD EPYC, 스레드 2개)" in ledger_markdown([entry], "ko")
+    assert "nothing trained beforehand; measured in 2.0 s on AMD EPYC, 2 threads" in ledger_markdown([entry], "en")
+    assert "미리 학습한 것 없음; 측정 2.0초 (AMD EPYC, 스레드 2개)" in ledger_markdown([entry], "ko")
 
 
-@pytest.mark.parametrize("otherwise", [Text("fewer updates", "갱신 횟수가 적음"), NOTHING])
-def test_what_lies_apart_from_the_printed_value_is_told_with_the_reason(otherwise: Text) -> None:
+@pytest.mark.parametrize("unlike", [Text("fewer updates", "갱신 횟수가 적음"), NOTHING])
+def test_what_lies_apart_from_the_printed_value_is_told_with_the_reason(unlike: Text) -> None:
     arms = tuple(replace(arm, printed={ERROR.name: 0.108}) for arm in HOLDS.arms)  # plain20 is at 0.1033 ± 0.0058
-    one = finding(arms=arms, otherwise=otherwise)
-    assert [(each.arm, each.quantity, each.printed) for each in one.apart] == [("plain56", ERROR.name, 0.108)]
+    one = finding(arms=arms, unlike_published=unlike)
+    assert [(each.arm, each.quantity, each.printed) for each in one.off_published] == [("plain56", ERROR.name, 0.108)]
     english = (
         "plain56: training error 30.33 ± 0.58 % here, 10.80 % published: +19.53 points, more than the seeds spread"
+    )
+    korean = (
+        "plain56의 training error: 여기서는 30.33 ± 0.58 %, 발표된 값은 10.80 %입니다. 차이는 +19.53 %p로, 시드에 "
+        "대한 표준편차보다 큽니다."
     )
     why = {"en": "Why they differ: fewer updates.", "ko": "다른 까닭: 갱신 횟수가 적음."}
     unknown = {"en": "Why they differ is not known.", "ko": "다른 까닭은 알려져 있지 않습니다."}
@@ -181,10 +198,44 @@ def test_what_lies_apart_from_the_printed_value_is_told_with_the_reason(otherwis
         if language == "en":
             told.append(Page(finding_page(one, None)).all)
         for each in told:
-            assert (why if otherwise else unknown)[language] in each
-            assert language == "ko" or english in each
+            assert (why if unlike else unknown)[language] in each
+            assert {"en": english, "ko": korean}[language] in each
             assert "plain20: " not in each
-    assert HOLDS.apart == ()
+            assert "plain20의" not in each
+    assert HOLDS.off_published == ()
+
+
+LEADS = {"en": "Changed after results had been seen:", "ko": "결과를 본 뒤 바꾼 점:"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_changed_in_the_rule_is_told_below_the_comparisons(language: Language) -> None:
+    changed = Text(f"two more seeds, {HOSTILE}", f"시드를 둘 늘림, {HOSTILE}")
+    entry = Entry((finding(rule_changed=changed),))
+    page, markdown = Page(ledger_page([entry], language)).all, ledger_markdown([entry], language)
+    for each in (page, markdown):
+        assert f"{LEADS[language]} {changed.in_language(language).split(',')[0]}, " in each
+        statement = entry.first.judged[0].comparison.statement.in_language(language)
+        assert each.index(statement) < each.index(LEADS[language]) < each.index(entry.first.command)
+    assert "<script" not in markdown.replace("\\<script", "")
+    for each in (
+        Page(ledger_page([Entry((finding(),))], language)).all,
+        ledger_markdown([Entry((finding(),))], language),
+    ):
+        assert LEADS[language] not in each
+
+
+def test_arms_and_what_is_not_known_are_named_in_the_language() -> None:
+    arms = (replace(HOLDS.arms[0], korean="깊은 것"), HOLDS.arms[1])
+    places = {"cpu": None, "threads": [1, 2]}
+    entry = Entry((finding(arms=arms, environment=places),))
+    expected = {
+        "en": ("training error: plain56 30.33 ± 0.58 %; plain20 10.33", "on unknown, 1 and 2 threads"),
+        "ko": ("training error: 깊은 것 30.33 ± 0.58 %; plain20 10.33", "(알 수 없음, 스레드 1, 2개)"),
+    }
+    for language in LANGUAGES:
+        for told in (Page(ledger_page([entry], language)).all, ledger_markdown([entry], language)):
+            assert all(each in told for each in expected[language])
 
 
 def test_a_failed_training_is_told() -> None:
@@ -196,7 +247,7 @@ def test_a_failed_training_is_told() -> None:
 
 def test_a_hostile_finding_is_text_in_both_forms() -> None:
     one = finding(
-        claim=Text(HOSTILE, HOSTILE), source=HOSTILE, summary=Text.same(HOSTILE), caption=Text.same(HOSTILE),
+        claim=Text(HOSTILE, HOSTILE), source=Text.same(HOSTILE), summary=Text.same(HOSTILE), caption=Text.same(HOSTILE),
         conditions=Text.same(HOSTILE), failures=(HOSTILE,), environment={"cpu": HOSTILE, "threads": 2},
     )  # fmt: skip
     entry = Entry((one,), small_figure(figure()), "claims/x.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from residuum.records.finding import Arm, Comparison, Finding, Measured, Quantity, Verdict, exactly, judge
-from residuum.records.text import NOTHING, Text
+from residuum.records.text import LANGUAGES, NOTHING, Text
 from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
 from residuum.report.finding_page import arms_table, finding_page, judged_table, runs_table, to_be
 from residuum.report.page import Section, Table, render
@@ -116,7 +117,7 @@ def finding(text: str, **changes: Any) -> Finding:
         for seed, error in enumerate(values)
     }
     values: dict[str, Any] = {
-        "name": "degradation", "claim": Text(text, text), "source": text, "group": "He et al. 2015",
+        "name": "degradation", "claim": Text(text, text), "source": Text.same(text), "group": "He et al. 2015",
         "summary": Text.same("In two sentences."), "caption": Text.same(f"the caption {text}"), "budget": "quick",
         "conditions": Text.same(text), "basis": "measured", "quantities": (Quantity("training error"),), "arms": arms,
         "judged": (judge(comparison, measured),), "seeds": (0, 1, 2), "runs": runs, "seconds": 90.0,
@@ -201,11 +202,30 @@ def test_a_finding_that_was_counted_says_how_it_was_decided() -> None:
     assert arms_table(one).rows == [["resnet50", "25.6 M", "25,557,032", "none"], ["vgg16", "", "138,357,544", ""]]
     assert [row[3] for row in judged_table(one).rows] == ["+112,800,512", "+557,032"]
     assert to_be(one, one.judged[1]) == "equal, within 1,000,000"
-    assert to_be(one, one.judged[1], "ko") == "1,000,000 안에서 같음"
+    assert to_be(one, one.judged[1], "ko") == "±1,000,000 이내"
+    assert to_be(one, one.judged[0], "ko") == "1,000,000 초과"
+    other = replace(one.judged[0], comparison=replace(fewer, relation="not above"))
+    assert to_be(one, other, "ko") == "1,000,000 미만"
     text = " ".join(read(finding_page(one, drawing())).text)
     assert "counted exactly" in text
     assert "of training" not in text
     assert "Every training" not in text
+
+
+def test_what_was_changed_after_results_had_been_seen_stands_beside_the_rule() -> None:
+    told = " ".join(read(finding_page(finding("c"), None)).text)
+    assert "The rule was fixed before the run." in told
+    assert "Changed" not in told
+    changed = Text("After the first record, two more seeds were taken.", "첫 기록 뒤 시드를 둘 늘렸습니다.")
+    told = " ".join(read(finding_page(finding("c", rule_changed=changed), None)).text)
+    assert f"Changed after results had been seen: {changed.en} All else of the rule was fixed before the run." in told
+    assert "The rule was fixed" not in told
+
+
+def test_arms_are_named_in_the_language() -> None:
+    arms = (Arm(name="no shortcuts", published=NOTHING, measured={}, korean="지름길 없음"),)
+    one = finding("c", arms=arms)
+    assert [arms_table(one, language).rows[0][0] for language in LANGUAGES] == ["no shortcuts", "지름길 없음"]
 
 
 def test_an_environment_of_several_machines_names_all() -> None:

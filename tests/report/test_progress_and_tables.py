@@ -109,7 +109,8 @@ def test_a_plan_in_a_pipe_says_how_long_it_will_take(clock: Clock, capsys: pytes
             progress.run_started(number, 10.0, 100)
             if made:
                 progress.started(f"net{number}", 0, 100, 50)
-                clock.now += 60
+                progress.stepped(50 if number == 1 else 100, 0.1)  # that one diverges half-way
+                clock.now += 30 if number == 1 else 60
             progress.run_ended()
             clock.now += 500
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
@@ -153,11 +154,18 @@ def test_what_is_measured_has_a_bar_below_that_of_the_plan(terminal: None, capsy
 
 
 @pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [(0.04, "0.0 s"), (3.21, "3.2 s"), (45.4, "45 s"), (90, "1.5 min"), (5399, "90.0 min"), (5400, "1.5 h")],
+    ("seconds", "english", "korean"),
+    [
+        (0.04, "0.0 s", "0.0초"),
+        (3.21, "3.2 s", "3.2초"),
+        (45.4, "45 s", "45초"),
+        (90, "1.5 min", "1.5분"),
+        (5399, "90.0 min", "90.0분"),
+        (5400, "1.5 h", "1.5시간"),
+    ],
 )
-def test_times_are_shown_in_the_unit_that_suits_them(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
+def test_times_are_shown_in_the_unit_that_suits_them(seconds: float, english: str, korean: str) -> None:
+    assert (duration(seconds), duration(seconds, "ko")) == (english, korean)
 
 
 def test_a_plan_side_by_side_adds_up_its_runs(capsys: pytest.CaptureFixture[str]) -> None:

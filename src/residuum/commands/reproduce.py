@@ -71,7 +71,7 @@ class Reproduce:
 
         order = self._order()
         if self.record is not None:
-            findings_to_add_to(self.record, order.budget)
+            findings_to_add_to(self.record, order.budget, order.named_data)
         try:
             with ReproductionProgress() as progress:
                 findings = reproduce_all(order, progress)
@@ -139,7 +139,7 @@ def print_claims(rows: Sequence[Listed]) -> None:
         print(f"\n{GROUPS[group].en}\n")
         for row in members:
             print(f"{row.claim.name:<{width}}  {_cost(row):<26}  {_last(row)}".rstrip())
-            for text in (row.claim.statement.en, f"({row.claim.source})"):
+            for text in (row.claim.statement.en, f"({row.claim.source.en})"):
                 print(_wrapped(text, INDENT))
 
 
@@ -155,7 +155,7 @@ def plain_listed(row: Listed) -> dict[str, object]:
     return {
         "name": row.claim.name,
         "claim": row.claim.statement.en,
-        "source": row.claim.source,
+        "source": row.claim.source.en,
         "trainings": price.trainings if price else None,
         "macs": price.macs if price else None,
         "seconds": price.seconds if price else None,
@@ -198,10 +198,10 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 def print_finding(finding: Finding) -> None:
     """The Finding's tables, its verdict, and where its page lies."""
-    from residuum.report.finding_page import apart_lines, arms_table, judged_table
+    from residuum.report.finding_page import arms_table, judged_table, off_published_lines
     from residuum.report.table import print_table
 
-    print(f"{finding.claim.en} ({finding.source})")
+    print(f"{finding.claim.en} ({finding.source.en})")
     print(f"{finding.budget}: {finding.conditions.en}\n")
     if finding.arms:
         print_table(arms_table(finding), foldable=1)
@@ -209,7 +209,7 @@ def print_finding(finding: Finding) -> None:
         print_table(judged_table(finding), foldable=0)
         print()
     print(finding.summary.en)
-    for line in apart_lines(finding):
+    for line in off_published_lines(finding):
         print(line)
     for failure in finding.failures:
         print(f"failed: {failure}")

@@ -14,7 +14,7 @@ from residuum.commands.options import Hardware, Saving, execution, share, shown_
 from residuum.errors import InputError
 
 if TYPE_CHECKING:
-    from residuum.experiments.seeds_record import Seeds
+    from residuum.plans.seeds_record import Seeds
     from residuum.report.progress import ConsoleProgress
     from residuum.run import Run
     from residuum.training.recipe import Recipe
@@ -141,7 +141,7 @@ class Train:
         return fitting
 
     def _several(self, seeds: int, given: dict[str, Any]) -> int:
-        from residuum.experiments.seeds import train_seeds
+        from residuum.plans.seeds import train_seeds
         from residuum.report.progress import PlanProgress
 
         with PlanProgress(quiet=self.quiet) as progress:
@@ -170,7 +170,7 @@ class Resume:
     saving: Annotated[Saving, tyro.conf.arg(name="")] = field(default_factory=Saving)
 
     def run(self) -> int:
-        from residuum.experiments.seeds import is_plan_of_seeds, resume_seeds
+        from residuum.plans.seeds import is_plan_of_seeds, resume_seeds
         from residuum.report.progress import ConsoleProgress, PlanProgress
         from residuum.training.start import resume
 
@@ -188,7 +188,7 @@ class Resume:
 
 def print_result(run: Run, *, as_json: bool) -> None:
     """The final metrics of a finished Run."""
-    from residuum.experiments.seeds_record import whole_result
+    from residuum.plans.seeds_record import whole_result
 
     result = whole_result(run)
     path = shown_path(run.path)

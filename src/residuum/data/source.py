@@ -147,6 +147,13 @@ class Dataset:
         fingerprint = hashlib.sha256(self.fingerprint.encode() + indices.tobytes()).hexdigest()
         return replace(self, train=self.train.subset(indices), fingerprint=fingerprint)
 
+    def limited(self, images: int) -> Dataset:
+        """This data set with no more training images than that: always the same ones, each class as often as before."""
+        if images >= len(self.train):
+            return self
+        part, _ = stratified(self.train.labels, (images, len(self.train) - images), seed=0)
+        return self.with_train(part)
+
     def splits(self) -> dict[str, Split]:
         """The splits there are, by name."""
         named = {"train": self.train, "val": self.val, "test": self.test}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Kind, Setting
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Basis, Comparison, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
@@ -62,15 +62,17 @@ class Claim:
         plan: what has to be trained; claims that plan the same training share it.
         kinds: of data that it can be judged on.
         takes_depths: whether `--depths` chooses its nets.
+        rule_changed: what was changed in measuring or judging after results had been seen.
         excuses_failures: a training that diverges is an answer, not a gap.
     """
 
     name: str
     statement: Text
-    source: str
+    source: Text
     group: Group
     measure: Callable[[Evidence], Conclusion]
     plan: Callable[[Setting], Sequence[PlannedRun]] = no_trainings
     kinds: frozenset[Kind] = frozenset({"grey", "colour"})
     takes_depths: bool = False
+    rule_changed: Text = NOTHING
     excuses_failures: bool = False

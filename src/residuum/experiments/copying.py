@@ -15,6 +15,7 @@ nor statistics, and each has its own rate.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,7 @@ TEST_MAPS = 256
 MOMENTUM = 0.9
 LONGEST_GRADIENT = 1.0
 UNLEARNED = 1.0  # the error of an answer of nothing; what is worse, or no number, counts as this
+CONSTANT = math.sqrt(1 - 1 / math.pi)  # the error of the best constant: positive halves have E[x]^2 / E[x^2] = 1 / pi
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,11 @@ from residuum.classifier import Classifier
 from residuum.data.batches import evaluation_batches
 from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Split
-from residuum.experiments.plan import Executed
 from residuum.experiments.printed import CIFAR, cifar_error_share
 from residuum.experiments.setting import Setting, run_name
 from residuum.nets import catalog
 from residuum.nets.reported import ERRORS
+from residuum.plans.plan import Executed
 from residuum.records.finding import Arm, Measured, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import ArmCurves, Drawing
@@ -80,14 +80,14 @@ class Evidence:
         return self.errors[-1]
 
     @property
-    def chance(self) -> float:
+    def chance_error(self) -> float:
         """The error of an answer at random."""
         return 1 - 1 / len(self.setting.dataset.class_names)
 
     @property
-    def diverged(self) -> Text:
+    def diverged_in_words(self) -> Text:
         """How many trainings did not reach their end, for claims that count these as the error of chance."""
-        count, chance = len(self.done.failures), f"{self.chance:.0%}"
+        count, chance = len(self.done.failures), f"{self.chance_error:.0%}"
         if not count:
             return Text("No training diverged.", "발산한 학습은 없습니다.")
         number = "1 training" if count == 1 else f"{count} trainings"
@@ -102,7 +102,7 @@ class Evidence:
         Trainings that failed are left out, or counted with the error `of_failed`.
         """
         split = SPLITS[quantity.name]
-        failed = {failure.partition(": ")[0] for failure in self.done.failures}
+        failed = {failure.run for failure in self.done.failures if failure.diverged}
         values = []
         for name in (run_name(net, seed, changes) for seed in self.setting.seeds):
             if name in self.done.runs:
@@ -117,6 +117,7 @@ class Evidence:
         published: Text = NOTHING,
         *,
         name: str | None = None,
+        korean: str = "",
         own: Mapping[str, Measured] | None = None,
         printed: float | None = None,
         of_failed: float | None = None,
@@ -139,6 +140,7 @@ class Evidence:
             measured=measured | dict(own or {}),
             printed={TEST_ERROR.name: printed} if printed is not None and on_cifar else {},
             runs=tuple(self.runs(net, **changes)),
+            korean=korean,
         )
 
     def curves(self, net: str, *, name: str | None = None, **changes: Any) -> ArmCurves:

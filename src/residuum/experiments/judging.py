@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ import torch
 from residuum.errors import DamagedError
 from residuum.experiments.claim import Claim
 from residuum.experiments.evidence import Evidence, OnProgress
-from residuum.experiments.plan import Executed, PlannedRun, together
 from residuum.experiments.setting import Setting
 from residuum.files.atomic import write_file
+from residuum.plans.plan import Executed, PlannedRun, together
 from residuum.records.environment import environment, source_digest
 from residuum.records.finding import Finding, judge
 from residuum.records.findings_file import FIGURE
@@ -59,13 +59,16 @@ class Judging:
     progress: OnProgress
 
     def judged_before(self, claim: Claim, own: Executed) -> Finding | None:
-        """The Finding of an earlier call, where the same code judged the same trainings under the same conditions."""
+        """The Finding of an earlier call, where the same code judged the same trainings under the same conditions.
+
+        What needs no training is of the machine, which has to be the same as well.
+        """
         finding = read_finding(self.directory / claim.name)
-        if finding is None:
+        if finding is None or (not own.runs and not self._is_here(finding.environment)):
             return None
         runs = json.loads(dumps(run_rows(own)))
-        found = (finding.code, finding.command, finding.claim, finding.runs, finding.failures)
-        same = (source_digest(), self.command(claim.name), claim.statement, runs, own.failures)
+        found = (finding.source_sha256, finding.command, finding.claim, finding.runs, finding.failures)
+        same = (source_digest(), self.command(claim.name), claim.statement, runs, tuple(map(str, own.failures)))
         return finding if found == same else None
 
     def judge(self, claim: Claim, plan: Sequence[PlannedRun], own: Executed) -> Finding:
@@ -81,7 +84,8 @@ class Judging:
             Exception: whatever the claim's own code raises.
         """
         common = self._common(claim, plan, own)
-        if own.failures and not claim.excuses_failures:
+        excused = claim.excuses_failures and all(failure.diverged for failure in own.failures)
+        if own.failures and not excused:
             finding = Finding(
                 summary=UNFINISHED,
                 caption=NOTHING,
@@ -111,7 +115,7 @@ class Judging:
             arms=found.arms,
             judged=tuple(judge(each, arms) for each in found.comparisons),
             measuring_seconds=round(time.perf_counter() - began, 2),
-            excused=claim.excuses_failures,
+            excused=excused,
             **common,
         )
         self._write(finding, found.drawing)
@@ -119,6 +123,7 @@ class Judging:
 
     def _write(self, finding: Finding, drawing: Drawing | None) -> None:
         page, record = finding_page(finding, drawing), dumps(finding.to_json())  # before anything is written
+        (finding.directory / FINDING).unlink(missing_ok=True)  # of before, whose figure goes now
         if drawing is not None:
             write_file(finding.directory / FIGURE, drawing.png)
         write_file(finding.directory / PAGE, page)
@@ -132,20 +137,26 @@ class Judging:
             "name": claim.name,
             "claim": claim.statement,
             "source": claim.source,
+            "rule_changed": claim.rule_changed,
             "group": claim.group,
             "budget": self.setting.budget,
             "conditions": self.setting.conditions if plan else UNTRAINED,
-            "otherwise": self.setting.otherwise if plan else NOTHING,
+            "unlike_published": self.setting.unlike_published if plan else NOTHING,
             "seeds": self.setting.seeds if plan else (),
             "runs": run_rows(own),
             "seconds": round(sum(float((run.result or {}).get("seconds", 0)) for run in runs), 2),
             "recipe": recipe,
             "environment": together(runs) or self._environment(),
             "command": self.command(claim.name),
-            "code": source_digest(),
+            "source_sha256": source_digest(),
             "directory": self.directory / claim.name,
-            "failures": own.failures,
+            "failures": tuple(map(str, own.failures)),
         }
+
+    def _is_here(self, other: Mapping[str, object]) -> bool:
+        """Whether an environment has the processor, device and threads of this one."""
+        here = self._environment()
+        return all(other.get(key) == here[key] for key in ("cpu", "cpus", "device", "threads"))
 
     def _environment(self) -> dict[str, object]:
         """Where something is measured that needs no training."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from residuum.data.source import Dataset
 from residuum.errors import InputError
 from residuum.experiments import claims as every
-from residuum.experiments.at_once import require_side_by_side
 from residuum.experiments.claim import Claim
 from residuum.experiments.setting import DEFAULT_DATA, Kind, Setting, require_budget
+from residuum.plans.at_once import require_side_by_side
 from residuum.training.recipe import Execution
 
 DEFAULT_SEEDS = 3

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from residuum.experiments.known import Known, without_seed
-from residuum.experiments.plan import PlannedRun, work_of
 from residuum.experiments.setting import Setting
+from residuum.plans.plan import PlannedRun, work_of
 from residuum.report.numbers import duration, short
 from residuum.run import Run
 

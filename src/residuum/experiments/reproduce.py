@@ -22,17 +22,18 @@ from typing import Protocol
 
 from residuum.errors import InputError, Interrupted, ResiduumError, StorageError, TrainingError
 from residuum.experiments import claims as every
-from residuum.experiments.at_once import divided, how_many, step_bytes
 from residuum.experiments.claim import Claim
 from residuum.experiments.judging import PAGE, Judging, read_finding
 from residuum.experiments.known import known
 from residuum.experiments.order import DEFAULT_SEEDS, Order, fitting_claims, setting_of
-from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
 from residuum.experiments.price import Price, price
 from residuum.experiments.setting import Setting, within_budget
-from residuum.experiments.side_by_side import execute_side_by_side
 from residuum.files.atomic import storage_error, write_file
 from residuum.files.lock import lock_directory
+from residuum.plans.at_once import divided, how_many_of
+from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute, finished
+from residuum.plans.side_by_side import execute_side_by_side
+from residuum.records.environment import source_digest
 from residuum.records.finding import Finding
 from residuum.records.findings_file import FIGURE
 from residuum.report.ledger import Entry, small_figure, write_ledger
@@ -197,7 +198,8 @@ class Reproduction:
         findings: of the claims that are judged by now.
         broken: of claims whose own code failed, what it raised.
         entries: of the ledger, by claim.
-        at_once: trainings that run side by side.
+        before: trainings that were finished by earlier calls.
+        at_once: those that run side by side.
         doing: what a message says if it is stopped now.
     """
 
@@ -209,6 +211,7 @@ class Reproduction:
     findings: dict[str, Finding] = field(default_factory=dict)
     broken: dict[str, Exception] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
+    before: set[str] = field(default_factory=set)
     at_once: int = 1
     doing: str = ""
 
@@ -228,21 +231,8 @@ class Reproduction:
             InputError: one was made with another recipe.
         """
         device = choose_device(self.order.execution.device)
-        found = {}
-        for each in self.trainings:
-            asked = replace(each, recipe=resolved(each.recipe, device))
-            run = begun(asked, self.setting.dataset, self.directory / RUNS / each.name)
-            if run is not None and run.result is not None:
-                found[each.name] = run
-        return found
-
-    def _as_many_at_once(self) -> int:
-        device, most = choose_device(self.order.execution.device), self.order.side_by_side
-        if device.type != "cuda" or most == 1:
-            return min(len(self.trainings), how_many(device, 0, most))
-        kinds = {(each.net, each.recipe) for each in self.trainings}
-        largest = max((step_bytes(net, recipe, self.setting.dataset) for net, recipe in kinds), default=0)
-        return min(len(self.trainings), how_many(device, largest, most))
+        asked = [replace(each, recipe=resolved(each.recipe, device)) for each in self.trainings]
+        return finished(asked, self.setting.dataset, self.directory / RUNS)
 
     def price(self) -> Price:
         """What it takes; how long is not known of trainings side by side.
@@ -260,7 +250,10 @@ class Reproduction:
         Raises:
             InputError, Interrupted, TrainingError, MeasuringError, StorageError: as `reproduce`.
         """
-        self.at_once = self._as_many_at_once()
+        source_digest()  # of what is imported now, and not of what the disk holds when the last training has ended
+        self.before = set(self.made())
+        missing = [each for each in self.trainings if each.name not in self.before]
+        self.at_once = how_many_of(missing, self.setting.dataset, self.order.execution, self.order.side_by_side)
         cost, count = self.price(), len(self.claims)
         self.observer.message(f"{count} claim{'' if count == 1 else 's'}: {cost}")
         try:
@@ -274,7 +267,7 @@ class Reproduction:
             except KeyboardInterrupt:
                 raise Interrupted(
                     f"{self.directory}: stopped{self.doing}; all that was made before is kept. "
-                    "Try: the same command again, it goes on from here",
+                    "Try: the same command again, it goes on from here (--resume: without judging anew)",
                     signal_number=stop.signal_number or SIGINT,
                 ) from None
 
@@ -284,7 +277,7 @@ class Reproduction:
         none_ended = None
         if self.trainings:
             try:
-                beside = partial(execute_side_by_side, at_once=self.at_once, budget=self.order.budget)
+                beside = partial(execute_side_by_side, at_once=self.at_once)
                 (beside if self.at_once > 1 else execute)(
                     self.trainings,
                     self.setting.dataset,
@@ -311,7 +304,7 @@ class Reproduction:
 
     def _conclude_from(self, done: Executed) -> None:
         """Judge the claims whose trainings have all come to an end by now."""
-        ended = {*done.runs, *map(_run_of, done.failures)}
+        ended = {*done.runs, *(failure.run for failure in done.failures)}
         for claim in self.claims:
             open_still = claim.name not in self.findings and claim.name not in self.broken
             if open_still and all(each.name in ended for each in self.plans[claim.name]):
@@ -322,7 +315,7 @@ class Reproduction:
         names = {each.name for each in plan}
         own = Executed(
             {each.name: done.runs[each.name] for each in plan if each.name in done.runs},
-            tuple(failure for failure in done.failures if _run_of(failure) in names),
+            tuple(failure for failure in done.failures if failure.run in names),
         )
         judging = Judging(
             setting=self.setting,
@@ -348,8 +341,9 @@ class Reproduction:
 
     def _execution_beside(self, done: Executed) -> Execution:
         """Where and by how many threads to measure: while others train, by those of one training."""
-        begun_not_ended = 0 < len(done.runs) + len(done.failures) < len(self.trainings)
-        return divided(self.order.execution, self.at_once) if begun_not_ended else self.order.execution
+        ended = {*done.runs, *(failure.run for failure in done.failures)}
+        others_train = self.at_once > 1 and ended > self.before and len(ended) < len(self.trainings)
+        return divided(self.order.execution, self.at_once) if others_train else self.order.execution
 
     def _earlier(self) -> dict[str, Entry]:
         """What stands in the directory of claims that are not to be judged anew."""
@@ -395,11 +389,6 @@ def trainings_of(plans: Mapping[str, Sequence[PlannedRun]]) -> list[PlannedRun]:
             if found.setdefault(planned.name, planned) != planned:
                 raise ValueError(f"{planned.name}: is planned in two ways, one of them by {claim}")
     return [*found.values()]
-
-
-def _run_of(failure: str) -> str:
-    """The name of the Run that a failure is of."""
-    return failure.partition(": ")[0]
 
 
 def _reason(error: Exception) -> str:

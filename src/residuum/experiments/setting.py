@@ -21,9 +21,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from residuum.data.open import open_dataset
-from residuum.data.source import ArrayImages, Dataset, Split, stratified
+from residuum.data.source import ArrayImages, Dataset, Split
 from residuum.errors import InputError, unknown
-from residuum.experiments.plan import PlannedRun
+from residuum.plans.plan import PlannedRun
 from residuum.records.text import NOTHING, Text
 from residuum.training import recipes
 from residuum.training.recipe import Recipe
@@ -43,13 +43,13 @@ class Budget:
         recipe: of each net.
         words: the same for people.
         images: number of training images if not all.
-        otherwise: what is not as it was published, where errors can be compared with published ones.
+        unlike_published: what is not as it was published, where errors can be compared with published ones.
     """
 
     recipe: Callable[[str], Recipe]
     words: Text
     images: int | None = None
-    otherwise: Text = NOTHING
+    unlike_published: Text = NOTHING
 
 
 def _one_cycle_cifar(net: str) -> Recipe:
@@ -80,7 +80,7 @@ BUDGETS: dict[Kind, dict[str, Budget]] = {
             _one_cycle_cifar,
             ONE_CYCLE_WORDS,
             SUBSET_IMAGES,
-            otherwise=Text(
+            unlike_published=Text(
                 "10 epochs of 5,000 images (390 updates) here, 64,000 updates on all images in the paper",
                 "여기서는 이미지 5,000장을 10 에폭(390번 갱신), 논문은 모든 이미지로 64,000번 갱신",
             ),
@@ -88,7 +88,7 @@ BUDGETS: dict[Kind, dict[str, Budget]] = {
         "short": Budget(
             _one_cycle_cifar,
             ONE_CYCLE_WORDS,
-            otherwise=Text(
+            unlike_published=Text(
                 "10 epochs under one cycle (3,906 updates) here, 64,000 updates in the paper",
                 "여기서는 한 주기 10 에폭(3,906번 갱신), 논문은 64,000번 갱신",
             ),
@@ -106,6 +106,7 @@ BUDGETS: dict[Kind, dict[str, Budget]] = {
         ),
     },
 }
+ANY_NET: dict[Kind, str] = {"grey": "resnet20", "colour": "resnet20", "folder": "resnet18"}
 DEFAULT_DATA = {"quick": "digits", "short": "cifar10", "paper": "cifar10"}
 
 
@@ -133,16 +134,26 @@ class Setting:
         return kind_of(self.dataset)
 
     @property
-    def otherwise(self) -> Text:
+    def unlike_published(self) -> Text:
         """What is not as it was published."""
-        return BUDGETS[self.kind][self.budget].otherwise
+        return BUDGETS[self.kind][self.budget].unlike_published
 
     @property
     def regime(self) -> Text:
-        """What is trained on, and how, in words."""
-        name = self.dataset.name.rsplit("/", 1)[-1]
-        images, words = f"{len(self.dataset.train):,}", BUDGETS[self.kind][self.budget].words
-        return Text(f"{name}, {images} training images, {words.en}", f"{name}, 학습 이미지 {images}장, {words.ko}")
+        """What is trained on, on how many images it is judged, and how it is trained, in words."""
+        dataset, words = self.dataset, BUDGETS[self.kind][self.budget].words
+        name = dataset.name.rsplit("/", 1)[-1]
+        size = " ({}x{})".format(*dataset.image_size) if dataset.image_size else ""
+        judged = dataset.test or dataset.val
+        split = Text("test", "시험") if dataset.test is not None else Text("validation", "검증")
+        counts = f"{len(dataset.train):,}", f"{len(judged) if judged is not None else 0:,}"
+        updates = f"{self.recipe(ANY_NET[self.kind]).num_steps(len(dataset.train)):,}"
+        english = [f"{name}{size}", f"{counts[0]} training images", f"{counts[1]} {split.en} images", words.en]
+        korean = [f"{name}{size}", f"학습 이미지 {counts[0]}장", f"{split.ko} 이미지 {counts[1]}장", words.ko]
+        if self.budget != "paper":  # whose words say it
+            english.append(f"{updates} updates")
+            korean.append(f"갱신 {updates}번")
+        return Text(", ".join(english), ", ".join(korean))
 
     @property
     def conditions(self) -> Text:
@@ -195,10 +206,7 @@ def within_budget(dataset: Dataset, budget: str) -> Dataset:
             f"Try: --budget {budget} --data cifar10"
         )
     images = choices[budget].images
-    if images is None or images >= len(dataset.train):
-        return dataset
-    part, _ = stratified(dataset.train.labels, (images, len(dataset.train) - images), seed=0)
-    return dataset.with_train(part)
+    return dataset if images is None else dataset.limited(images)
 
 
 def require_budget(name: str) -> BudgetName:

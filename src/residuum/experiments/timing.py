@@ -28,9 +28,10 @@ def in_rounds(
     repeats: int,
     progress: OnProgress,
     device: torch.device,
+    warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Measured]:
-    """Seconds that each computation takes, a value of each round; a first round is run and not counted.
+    """Seconds that each computation takes, a value of each round; the rounds before these are run and not counted.
 
     Args:
         works: what to run, by name.
@@ -38,15 +39,16 @@ def in_rounds(
         repeats: calls in a row, of which the shortest counts.
         progress: is told of the computations done, and of how many there are.
         device: where they run; a GPU is waited for.
+        warm_up: rounds that are not counted.
         clock: seconds from any beginning.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
-    total, done = (rounds + 1) * len(works), 0
-    for turn in range(rounds + 1):
+    total, done = (warm_up + rounds) * len(works), 0
+    for turn in range(warm_up + rounds):
         order = [*works.items()] if turn % 2 else [*works.items()][::-1]
         for name, work in order:
             seconds = min(_seconds(work, device, clock) for _ in range(repeats))
-            if turn:
+            if turn >= warm_up:
                 taken[name].append(seconds)
             done += 1
             progress(done, total)

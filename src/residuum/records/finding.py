@@ -34,13 +34,14 @@ KOREAN_UNITS = {
     "points": "%p",
     "times": "배",
     "times as fast": "배",
-    "powers of ten": "자리(10의 거듭제곱)",
-    "million": "백만",
-    "billion": "십억",
-    "billion multiply-adds a second": "십억 곱셈-덧셈/초",
+    "powers of ten": "(상용로그)",
+    "million": "M",
+    "billion": "G",
+    "billion multiply-adds a second": "G 곱셈-덧셈/초",
     "pixels": "픽셀",
 }
-FINDING_TEXTS = ("claim", "conditions", "summary", "caption", "otherwise")
+CLOSE_UNITS = ("배",)  # Korean words that follow their number without a space
+FINDING_TEXTS = ("claim", "source", "conditions", "summary", "caption", "unlike_published", "rule_changed")
 COMPARISON_TEXTS = ("statement", "published")
 NO_VALUE, UNKNOWN = Text("none", "없음"), Text("unknown", "알 수 없음")
 DIGITS = 4  # significant ones of a measured number
@@ -117,40 +118,42 @@ class Quantity:
 
     def shown(self, measured: Measured, language: Language = "en") -> str:
         """`12.34 ± 0.56 %`; without the spread where there is none."""
-        unit = self._in_language(self.unit, language)
         if not measured.values:
             return NO_VALUE.in_language(language)
         if not measured.varies:
-            return f"{self._number(measured.mean)} {unit}".rstrip()
-        mean, std = (self._number(value, like=measured.mean) for value in (measured.mean, measured.std))
-        return f"{mean} ± {std} {unit}".rstrip()
+            return self._with_unit(self._number(measured.mean, language), self.unit, language)
+        mean, std = (self._number(value, language, like=measured.mean) for value in (measured.mean, measured.std))
+        return self._with_unit(f"{mean} ± {std}", self.unit, language)
 
     def difference(self, value: float, half_width: float, language: Language = "en") -> str:
         """A difference with half its confidence interval where that is known: `+1.23 ± 0.45 points`."""
         if math.isnan(value):
             return UNKNOWN.in_language(language)
-        sign, unit = "+" if value >= 0 else "-", self._of_differences(language)
+        sign = "+" if value >= 0 else "-"
         if math.isnan(half_width) or half_width == 0:
-            return f"{sign}{self._number(abs(value))} {unit}".rstrip()
-        size, half = (self._number(each, like=abs(value)) for each in (abs(value), half_width))
-        return f"{sign}{size} ± {half} {unit}".rstrip()
+            return self._with_unit(f"{sign}{self._number(abs(value), language)}", self._of_differences, language)
+        size, half = (self._number(each, language, like=abs(value)) for each in (abs(value), half_width))
+        return self._with_unit(f"{sign}{size} ± {half}", self._of_differences, language)
 
     def margin(self, value: float, language: Language = "en") -> str:
         """A margin of a comparison, which is as exact as it was written."""
         exact = self.unit != PERCENT and value != int(value)
-        return f"{f'{value:g}' if exact else self._number(value)} {self._of_differences(language)}".rstrip()
+        number = f"{value:g}" if exact else self._number(value, language)
+        return self._with_unit(number, self._of_differences, language)
 
-    def _of_differences(self, language: Language) -> str:
-        return self._in_language("points" if self.unit == PERCENT else self.unit, language)
+    @property
+    def _of_differences(self) -> str:
+        return "points" if self.unit == PERCENT else self.unit
 
     @staticmethod
-    def _in_language(unit: str, language: Language) -> str:
-        return KOREAN_UNITS.get(unit, unit) if language == "ko" else unit
+    def _with_unit(number: str, unit: str, language: Language) -> str:
+        own = KOREAN_UNITS.get(unit, unit) if language == "ko" else unit
+        return f"{number}{own}" if own in CLOSE_UNITS and number[-1].isdigit() else f"{number} {own}".rstrip()
 
-    def _number(self, value: float, *, like: float | None = None) -> str:
+    def _number(self, value: float, language: Language, *, like: float | None = None) -> str:
         """Two decimals of a percentage, four significant digits of all others, or the decimals of another number."""
         if not math.isfinite(value):
-            return "unknown" if math.isnan(value) else f"{value:g}"
+            return UNKNOWN.in_language(language) if math.isnan(value) else f"{value:g}"
         if self.unit == PERCENT:
             return f"{100 * value:.2f}"
         if like is None and value == int(value) and abs(value) < LARGEST_WHOLE:
@@ -169,6 +172,8 @@ class Comparison:
         statement: what is compared, in words.
         quantity: name of what is compared.
         published: what the source has to say on it, as printed; empty where it says nothing in numbers.
+        decidable: whether these numbers can say anything at all, such as of nets that have hardly left their start;
+            where they cannot, nothing is decided.
     """
 
     statement: Text
@@ -178,6 +183,7 @@ class Comparison:
     margin: float
     quantity: str
     published: Text = NOTHING
+    decidable: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +228,8 @@ def judge(comparison: Comparison, arms: Mapping[str, Mapping[str, Measured]]) ->
         holds, fails = difference - half > margin, difference + half < margin
         if comparison.relation == "not above":
             holds, fails = fails, holds
+    if not comparison.decidable:
+        holds = fails = False
     verdict = Verdict.HOLDS if holds else Verdict.DOES_NOT_HOLD if fails else Verdict.NOT_DECIDED
     return Judged(comparison=comparison, difference=difference, half_width=half, verdict=verdict)
 
@@ -241,6 +249,7 @@ class Arm:
     Attributes:
         name: unique in its Finding.
         published: what the source prints for it, in words.
+        korean: its name in Korean where that is words; as in English where it is empty.
         measured: by the name of the quantity; shares, not percent.
         printed: by the name of the quantity, what the source prints of this very net on these data, as measured here.
         runs: the trainings behind it, in the order of the seeds.
@@ -251,10 +260,16 @@ class Arm:
     measured: Mapping[str, Measured]
     printed: Mapping[str, float] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
+    korean: str = ""
+
+    @property
+    def label(self) -> Text:
+        """What it is called."""
+        return Text(self.name, self.korean or self.name)
 
 
 @dataclass(frozen=True)
-class Apart:
+class OffPublished:
     """A quantity of an arm that lies further from its printed value than one standard deviation over the seeds."""
 
     arm: str
@@ -284,16 +299,17 @@ class Finding:
         recipe: of the first training; what others change in it is part of their names.
         environment: where it was trained, or measured where nothing was trained.
         command: what to type for the same Finding.
-        code: SHA-256 of the source that measured and judged it; empty in records of before there was one.
+        rule_changed: what was changed in measuring or judging after results had been seen; empty where nothing was.
+        source_sha256: SHA-256 of the source that measured and judged it; empty in records of before there was one.
         directory: where its page lies.
-        otherwise: what was done otherwise than in the source, as far as that is known; a reason for other values.
+        unlike_published: what was done otherwise than in the source, as far as is known; a reason for other values.
         failures: runs that did not end, each with its reason.
         excused: a failure is no gap but an answer: the comparisons take it into account.
     """
 
     name: str
     claim: Text
-    source: str
+    source: Text
     group: str
     budget: str
     conditions: Text
@@ -312,8 +328,9 @@ class Finding:
     command: str
     directory: Path
     failures: tuple[str, ...] = field(default=())
-    code: str = ""
-    otherwise: Text = NOTHING
+    source_sha256: str = ""
+    unlike_published: Text = NOTHING
+    rule_changed: Text = NOTHING
     excused: bool = False
 
     @property
@@ -321,12 +338,14 @@ class Finding:
         return Verdict.NOT_DECIDED if self.failures and not self.excused else overall(self.judged)
 
     @property
-    def apart(self) -> tuple[Apart, ...]:
+    def off_published(self) -> tuple[OffPublished, ...]:
         """What differs from the printed value of the same net on the same data by more than the seeds spread."""
+        shown = {quantity.name for quantity in self.quantities}
         pairs = [
-            Apart(arm.name, quantity, arm.measured[quantity], printed)
+            OffPublished(arm.name, quantity, arm.measured[quantity], printed)
             for arm in self.arms
             for quantity, printed in arm.printed.items()
+            if quantity in shown
         ]
         return tuple(each for each in pairs if abs(each.measured.mean - each.printed) > each.measured.std)
 
@@ -403,6 +422,7 @@ def _arm(plain: Mapping[str, Any]) -> Arm:
         measured=measured,
         printed=plain.get("printed", {}),
         runs=tuple(plain["runs"]),
+        korean=plain.get("korean", ""),
     )
 
 

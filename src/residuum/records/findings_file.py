@@ -39,11 +39,12 @@ def read_findings(path: Path) -> list[Finding]:
     return [Finding.from_json(record, path) for record in plain]
 
 
-def findings_to_add_to(path: Path, budget: str) -> list[Finding]:
-    """The Findings that a record holds already, once it is clear that those of a budget can be added.
+def findings_to_add_to(path: Path, budget: str, data: str) -> list[Finding]:
+    """The Findings that a record holds already, once it is clear that those of a budget on some data can be added.
 
     Raises:
-        InputError: it holds something else, or Findings of another budget; or no file can be written there.
+        InputError: it holds something else, or Findings of another budget or other data; or no file can be written
+            there.
     """
     if path.suffix != ".json":
         raise InputError(f"record: must end in .json, got {path}. Try: --record {path.with_suffix('.json')}")
@@ -51,13 +52,21 @@ def findings_to_add_to(path: Path, budget: str) -> list[Finding]:
         wrong = "is a directory" if path.is_dir() else f"there is no directory {path.parent}"
         raise InputError(f"record: {path}: {wrong}. Try: --record {path.name.removesuffix('.json')}.json")
     findings = read_findings(path)
-    others = {finding.budget for finding in findings} - {budget}
+    own, name = (budget, Path(data).name), f"claims-{budget}.json"
+    others = {(finding.budget, data_of(finding)) for finding in findings} - {own}
     if others:
+        listed = ", ".join(f"{of_data} at {of_budget}" for of_budget, of_data in sorted(others))
+        other = name if name != path.name else f"claims-{Path(data).name}-{budget}.json"
         raise InputError(
-            f"record: {path} holds Findings of another budget ({', '.join(sorted(others))}). "
-            f"Try: --record {path.with_name(f'claims-{budget}.json')}"
+            f"record: {path} holds Findings of other conditions ({listed}). Try: --record {path.with_name(other)}"
         )
     return findings
+
+
+def data_of(finding: Finding) -> str:
+    """The data that a Finding was made on, as its command names them, without directories."""
+    words = shlex.split(finding.command)
+    return Path(words[words.index("--data") + 1]).name if "--data" in words[:-1] else ""
 
 
 def add_findings(path: Path, findings: Sequence[Finding], order: Sequence[str]) -> None:
@@ -65,14 +74,17 @@ def add_findings(path: Path, findings: Sequence[Finding], order: Sequence[str]) 
 
     Args:
         path: the file, new or not.
-        findings: all of one budget.
+        findings: all of one budget, on the same data; with none nothing is written.
         order: names of claims; those that it lacks come last.
 
     Raises:
         InputError: the file holds something else.
         StorageError: the disk is full, read-only or failing.
     """
-    known = {finding.name: finding for finding in findings_to_add_to(path, findings[0].budget)} if findings else {}
+    if not findings:
+        return
+    before = findings_to_add_to(path, findings[0].budget, data_of(findings[0]))
+    known = {finding.name: finding for finding in before}
     known |= {finding.name: _without_paths(finding) for finding in findings}
     for finding in findings:
         drawn, kept = finding.directory / FIGURE, figure_of(path, finding.name)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from residuum.records.finding import CONFIDENCE, Basis, Finding, Judged, Measured, Relation, Verdict, exactly
+from residuum.records.finding import (
+    CONFIDENCE,
+    UNKNOWN,
+    Basis,
+    Finding,
+    Judged,
+    Measured,
+    Relation,
+    Verdict,
+    exactly,
+)
 from residuum.records.text import Language, Text
 from residuum.report.figures import Drawing
 from residuum.report.numbers import duration
@@ -21,13 +31,16 @@ RULES: dict[Basis, str] = {
 }
 RULE = (
     "The claim holds if every comparison holds, does not hold if one does not, and is otherwise not decided at this "
-    "budget. The rule was fixed before the run."
+    "budget."
 )
+FIXED = "The rule was fixed before the run."
+FIXED_BUT_FOR_THAT = "All else of the rule was fixed before the run."
+RULE_CHANGED = Text("Changed after results had been seen: {}.", "결과를 본 뒤 바꾼 점: {}.")
 PUBLISHED = Text("published", "발표된 값")
 RELATIONS: dict[Relation, Text] = {
-    "above": Text("above, by more than {}", "{} 넘게 큼"),
-    "not above": Text("not above, within {}", "{} 넘게 크지 않음"),
-    "near": Text("equal, within {}", "{} 안에서 같음"),
+    "above": Text("above, by more than {}", "{} 초과"),
+    "not above": Text("not above, within {}", "{} 미만"),
+    "near": Text("equal, within {}", "±{} 이내"),
 }
 
 
@@ -38,7 +51,7 @@ def arms_table(finding: Finding, language: Language = "en") -> Table:
     titles = ("", PUBLISHED.in_language(language)) if any(arm.published for arm in finding.arms) else ("",)
     rows = [
         [
-            *(arm.name, arm.published.in_language(language))[: len(titles)],
+            *(arm.label.in_language(language), arm.published.in_language(language))[: len(titles)],
             *(_cell(finding, arm.measured, name, language) for name in names),
         ]
         for arm in finding.arms
@@ -50,7 +63,17 @@ def _cell(finding: Finding, measured: Mapping[str, Measured], name: str, languag
     return finding.quantity(name).shown(measured[name], language) if name in measured else ""
 
 
-def runs_table(finding: Finding) -> Table:
+RUN_COLUMNS = {
+    "run": Text("run", "학습"),
+    "train": Text("train error", "학습 오차"),
+    "val": Text("val error", "검증 오차"),
+    "test": Text("test error", "시험 오차"),
+    "seconds": Text("seconds", "초"),
+    "weights": Text("weights", "가중치"),
+}
+
+
+def runs_table(finding: Finding, language: Language = "en") -> Table:
     """One row for each training: errors, seconds, and the checksum of its weights."""
     splits = [split for split in ("train", "val", "test") if any(split in run for run in finding.runs.values())]
     rows = [
@@ -58,7 +81,7 @@ def runs_table(finding: Finding) -> Table:
          f"{float(str(run.get('seconds', 0))):.1f}", str(run.get("weights_sha256", ""))[:12]]
         for name, run in finding.runs.items()
     ]  # fmt: skip
-    columns = ("run", *(f"{split} error" for split in splits), "seconds", "weights")
+    columns = [RUN_COLUMNS[each].in_language(language) for each in ("run", *splits, "seconds", "weights")]
     return Table(columns, rows, numeric=tuple(range(1, 2 + len(splits))))
 
 
@@ -91,19 +114,21 @@ def to_be(finding: Finding, judged: Judged, language: Language = "en") -> str:
 
 APART = Text(
     "{arm}: {quantity} {ours} here, {printed} published: {difference}, more than the seeds spread",
-    "{arm}: {quantity} 여기서는 {ours}, 발표된 값은 {printed}. 차이 {difference}, 시드에 따른 흩어짐보다 큼",
+    "{arm}의 {quantity}: 여기서는 {ours}, 발표된 값은 {printed}입니다. 차이는 {difference}로, 시드에 대한 표준편차보다 "
+    "큽니다",
 )
 WHY = Text("Why they differ: {}", "다른 까닭: {}")
 WHY_UNKNOWN = Text("Why they differ is not known.", "다른 까닭은 알려져 있지 않습니다.")
 
 
-def apart_lines(finding: Finding, language: Language = "en") -> list[str]:
+def off_published_lines(finding: Finding, language: Language = "en") -> list[str]:
     """Where measured values of the published nets lie apart from the printed ones, and why; nothing where none do."""
     lines = []
-    for each in finding.apart:
+    names = {arm.name: arm.label for arm in finding.arms}
+    for each in finding.off_published:
         quantity = finding.quantity(each.quantity)
         said = APART.in_language(language).format(
-            arm=each.arm,
+            arm=names[each.arm].in_language(language),
             quantity=quantity.label.in_language(language),
             ours=quantity.shown(each.measured, language),
             printed=quantity.shown(exactly(each.printed), language),
@@ -112,8 +137,14 @@ def apart_lines(finding: Finding, language: Language = "en") -> list[str]:
         lines.append(f"{said}.")
     if not lines:
         return []
-    why = WHY.in_language(language).format(finding.otherwise.in_language(language))
-    return [*lines, f"{why}." if finding.otherwise else WHY_UNKNOWN.in_language(language)]
+    why = WHY.in_language(language).format(finding.unlike_published.in_language(language))
+    return [*lines, f"{why}." if finding.unlike_published else WHY_UNKNOWN.in_language(language)]
+
+
+def rule_changed(finding: Finding, language: Language = "en") -> str:
+    """What was changed in the rule after results had been seen; empty where nothing was."""
+    said = finding.rule_changed.in_language(language).rstrip(".")
+    return RULE_CHANGED.in_language(language).format(said) if said else ""
 
 
 def finding_page(finding: Finding, drawing: Drawing | None) -> str:
@@ -126,11 +157,13 @@ def finding_page(finding: Finding, drawing: Drawing | None) -> str:
     if drawing is not None:
         sections.append(Section(title="What was measured", drawing=drawing, caption=finding.caption.en))
     if finding.arms:
-        rule = f"{RULES[finding.basis]} {RULE}"
+        changed = rule_changed(finding)
+        fixed = f"{changed} {FIXED_BUT_FOR_THAT}" if changed else FIXED
+        rule = f"{RULES[finding.basis]} {RULE} {fixed}"
         sections += [
             Section(
                 title="Published and measured",
-                text=" ".join([f"{finding.conditions.en}.", *apart_lines(finding)]),
+                text=" ".join([f"{finding.conditions.en}.", *off_published_lines(finding)]),
                 table=arms_table(finding),
             ),
             Section(title="Verdict", text=rule, table=judged_table(finding), stacks=True),
@@ -148,7 +181,7 @@ def finding_page(finding: Finding, drawing: Drawing | None) -> str:
     )  # fmt: skip
     return render(
         title=finding.claim.en,
-        subtitle=finding.source,
+        subtitle=finding.source.en,
         sections=sections,
         badge=str(finding.verdict),
         badge_kind=BADGES[finding.verdict],
@@ -180,7 +213,8 @@ def processor(environment: Mapping[str, object]) -> str:
     return f"{listed(environment.get('cpu'))}, {threads} thread{'' if threads == '1' else 's'}"
 
 
-def listed(value: object) -> str:
+def listed(value: object, language: Language = "en") -> str:
     """A value of an environment, or all that occur."""
     several = value if isinstance(value, list) else [value]
-    return " and ".join("unknown" if each is None else str(each) for each in several) or "unknown"
+    unknown, between = UNKNOWN.in_language(language), " and " if language == "en" else ", "
+    return between.join(unknown if each is None else str(each) for each in several) or unknown

@@ -2,7 +2,7 @@
 
 It is made from Findings alone, in English and in Korean, so that what was recorded can be put together without anything
 being measured again. A claim that was judged by several budgets is told by the dearest; the others stand below it.
-Names of arms, sources and failures are in English in both.
+Failures are in English in both, and so are the names of nets.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ from pathlib import Path
 from residuum.files.atomic import write_file
 from residuum.records.finding import Finding, Judged, Verdict
 from residuum.records.text import LANGUAGES, Language, Text
-from residuum.report.finding_page import BADGES, PUBLISHED, apart_lines, arms_table, listed, processor, to_be
+from residuum.report.finding_page import (
+    BADGES,
+    PUBLISHED,
+    arms_table,
+    listed,
+    off_published_lines,
+    processor,
+    rule_changed,
+    runs_table,
+    to_be,
+)
 from residuum.report.numbers import duration
 from residuum.report.page import Table, Tile, rendered
 from residuum.report.table import as_markdown, in_markdown
@@ -48,8 +58,10 @@ GROUPS = {
 WORDS = {
     "title": Text("What is claimed of residual networks, and what was found", "잔차 신경망에 대한 주장과 확인한 결과"),
     "subtitle": Text(
-        "Each claim is one command, judged by a rule that was fixed before the run",
-        "주장마다 명령 하나로 다시 확인할 수 있고, 판정 규칙은 실행 전에 정해 두었습니다",
+        "Each claim is one command, judged by a rule that was fixed before the run; what was changed after results had "
+        "been seen is told with its claim",
+        "주장마다 명령 하나로 다시 확인할 수 있고, 판정 규칙은 실행 전에 정해 두었으며, 결과를 본 뒤 바꾼 점은 그 "
+        "주장에 밝혀 두었습니다",
     ),
     "claim": Text("claim", "주장"),
     "source": Text("source", "출처"),
@@ -61,18 +73,20 @@ WORDS = {
     "verdict": Text("verdict", "판정"),
     "more": Text("more comparisons", "나머지 비교"),
     "all": Text("published and measured, every value", "발표된 값과 잰 값 전체"),
+    "runs": Text("every training", "학습 하나하나"),
     "figure": Text("figure", "그림"),
-    "page": Text("its page", "자세한 페이지"),
+    "page": Text("its page", "자세한 페이지(영어)"),
     "failed": Text("failed", "실패"),
     "rule": Text(
         "A comparison is decided where the 95 % confidence interval of the difference of two means (Welch's t, over "
         "the seeds or over rounds of timing) lies on one side of its margin; a claim holds if all its comparisons do, "
         "and does not hold if one does not. Values are mean ± standard deviation over the seeds, by the last iterate "
-        "of each training. What is counted has no spread: there the difference itself decides.",
-        "두 평균의 차이에 대한 95 % 신뢰 구간(시드 또는 측정 회차에 대한 Welch의 t)이 정해 둔 여유 값의 한쪽에만 "
-        "놓일 때 비교가 판정됩니다. 모든 비교가 성립하면 주장이 성립하고, 하나라도 성립하지 않으면 성립하지 않습니다. "
-        "값은 각 학습의 마지막 상태에서 얻은 시드들의 평균 ± 표준편차입니다. 세어서 얻은 값은 흩어짐이 없으므로 차이 "
-        "자체로 판정합니다.",
+        "of each training; the spread is over seeds, not over test images. What is counted has no spread: there the "
+        "difference itself decides.",
+        "두 평균의 차이에 대한 95 % 신뢰 구간(시드 또는 측정 회차를 표본으로 한 Welch의 t)이 기준값의 어느 한쪽에만 "
+        "놓이면 그 비교를 판정합니다. 모든 비교가 성립하면 주장이 성립하고, 하나라도 성립하지 않으면 주장은 성립하지 "
+        "않습니다. 값은 각 학습이 끝났을 때의 가중치로 구한 것이며, 시드에 대한 평균 ± 표준편차입니다(시험 "
+        "이미지에 따른 흩어짐은 들어 있지 않습니다). 세어서 얻은 값에는 흩어짐이 없으므로 차이 자체로 판정합니다.",
     ),
     "counted": Text("counted exactly", "정확히 세어 확인함"),
     "published only": Text("decided by published figures alone", "발표된 값만으로 판정함"),
@@ -152,7 +166,11 @@ def summary_markdown(entries: Sequence[Entry], language: Language = "en") -> str
     """A table with one line for each claim, below how many there are of each verdict."""
     columns = [_word(each, language) for each in ("claim", "source", "verdict")]
     rows = [
-        [entry.first.claim.in_language(language), entry.first.source, _verdict(entry.first, language)]
+        [
+            entry.first.claim.in_language(language),
+            entry.first.source.in_language(language),
+            _verdict(entry.first, language),
+        ]
         for entry in _in_order(entries)
     ]
     table = Table(columns, rows)
@@ -175,7 +193,7 @@ def _markdown_of(entry: Entry, language: Language) -> list[str]:
     lines = [
         f"### {in_markdown(first.name)}: {_verdict(first, language)}",
         "",
-        f"**{in_markdown(first.claim.in_language(language))}** ({in_markdown(first.source)})",
+        f"**{in_markdown(first.claim.in_language(language))}** ({in_markdown(first.source.in_language(language))})",
         "",
         in_markdown(first.summary.in_language(language)),
     ]
@@ -187,11 +205,16 @@ def _markdown_of(entry: Entry, language: Language) -> list[str]:
         if folded:
             summary = f"<details><summary>{_word('more', language)} ({len(folded.rows)})</summary>"
             lines += ["", summary, "", as_markdown(folded), "", "</details>"]
-        apart = apart_lines(finding, language)
+        changed = rule_changed(finding, language)
+        lines += ["", in_markdown(changed)] if changed else []
+        apart = off_published_lines(finding, language)
         lines += ["", *(f"- {in_markdown(each)}" for each in apart)] if apart else []
         if finding.failures:
             lines += ["", *(f"- {_word('failed', language)}: {in_markdown(each)}" for each in finding.failures)]
         lines += ["", f"`{finding.command}`", "", in_markdown(cost(finding, language))]
+        if finding.runs:
+            summary = f"<details><summary>{_word('runs', language)} ({len(finding.runs)})</summary>"
+            lines += ["", summary, "", as_markdown(runs_table(finding, language)), "", "</details>"]
     if entry.picture:
         lines += ["", f"<details><summary>{_word('figure', language)}</summary>", ""]
         lines += [
@@ -229,7 +252,7 @@ def _shown(entry: Entry, language: Language) -> dict[str, object]:
     return {
         "name": first.name,
         "claim": first.claim.in_language(language),
-        "source": first.source,
+        "source": first.source.in_language(language),
         "figure": figure,
         "caption": first.caption.in_language(language),
         "page": entry.page,
@@ -239,9 +262,11 @@ def _shown(entry: Entry, language: Language) -> dict[str, object]:
                 "kind": BADGES[each.verdict],
                 "summary": each.summary.in_language(language),
                 "comparisons": comparisons(each, language),
+                "changed": rule_changed(each, language),
                 "arms": arms_table(each, language) if each.arms else None,
-                "apart": apart_lines(each, language),
+                "apart": off_published_lines(each, language),
                 "failures": each.failures,
+                "runs": runs_table(each, language) if each.runs else None,
                 "command": each.command,
                 "cost": cost(each, language),
             }
@@ -297,22 +322,27 @@ def ours(finding: Finding, judged: Judged, language: Language) -> str:
     """What was measured for one comparison: the quantity of both arms, or of one beside a number."""
     comparison = judged.comparison
     quantity = finding.quantity(comparison.quantity)
-    measured = {arm.name: arm.measured for arm in finding.arms}
-    arms = [each for each in (comparison.a, comparison.b) if isinstance(each, str)]
-    shown = ", ".join(f"{arm} {quantity.shown(measured[arm][quantity.name], language)}" for arm in arms)
+    named = {arm.name: arm for arm in finding.arms}
+    arms = [named[each] for each in (comparison.a, comparison.b) if isinstance(each, str)]
+    shown = "; ".join(
+        f"{arm.label.in_language(language)} {quantity.shown(arm.measured[quantity.name], language)}" for arm in arms
+    )
     return f"{quantity.label.in_language(language)}: {shown}"
 
 
 def cost(finding: Finding, language: Language) -> str:
-    """What was trained, how long it took, and on which processor."""
+    """What was trained, how long all trainings took together, on which processor, and how long the measuring took."""
     count, environment = len(finding.runs), finding.environment
-    training, measuring = duration(finding.seconds), duration(finding.measuring_seconds)
+    training, measuring = duration(finding.seconds, language), duration(finding.measuring_seconds, language)
     if language == "ko":
-        trained = f"{finding.conditions.ko}; 학습 {count}회 {training}" if count else finding.conditions.ko
-        where = f"{listed(environment.get('cpu'))}, 스레드 {listed(environment.get('threads'))}개"
-        return f"{trained}, 측정 {measuring} ({where})"
-    trained = f"{finding.conditions.en}; {count} trainings in {training}" if count else finding.conditions.en
-    return f"{trained}, measured in {measuring} on {processor(environment)}"
+        where = f"{listed(environment.get('cpu'), language)}, 스레드 {listed(environment.get('threads'), language)}개"
+        trained = (
+            f"학습 {count}회, 모두 {training} ({where}); 측정 {measuring}" if count else f"측정 {measuring} ({where})"
+        )
+        return f"{finding.conditions.ko}; {trained}"
+    where = f"on {processor(environment)}"
+    trained = f"{count} trainings, {training} in all {where}; measured in {measuring}"
+    return f"{finding.conditions.en}; {trained if count else f'measured in {measuring} {where}'}"
 
 
 def _word(name: str, language: Language) -> str:

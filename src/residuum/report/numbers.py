@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from residuum.records.text import Language
+
 STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -42,8 +44,9 @@ def percent(part: float, whole: float) -> str:
     return "100 %" if part == whole else ">99.9 %" if share >= 99.95 else f"{share:.1f} %"
 
 
-def duration(seconds: float) -> str:
-    """`3.2 s`, `45 s`, `4.5 min`, `1.5 h`."""
+def duration(seconds: float, language: Language = "en") -> str:
+    """`3.2 s`, `45 s`, `4.5 min`, `1.5 h`; in Korean `3.2초`, `45초`, `4.5분`, `1.5시간`."""
+    s, minutes, hours = (" s", " min", " h") if language == "en" else ("초", "분", "시간")
     if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"{seconds:.1f}{s}" if seconds < 10 else f"{seconds:.0f}{s}"
+    return f"{seconds / 60:.1f}{minutes}" if seconds < 5400 else f"{seconds / 3600:.1f}{hours}"

@@ -153,6 +153,7 @@ class PlanProgress(ConsoleProgress):
         self.run_steps = 1
         self.made_work = self.made_seconds = 0.0
         self.run_began: float | None = None
+        self.run_first = self.run_last = 0
         self.lanes: dict[str, _Lane] = {}
         self.lanes_began: float | None = None
         self.lanes_work = 0.0
@@ -172,12 +173,12 @@ class PlanProgress(ConsoleProgress):
 
     def started(self, title: str, step: int, steps: int, batch_size: int) -> None:
         super().started(title, step, steps, batch_size)
-        self.run_began = time.monotonic()
+        self.run_began, self.run_first, self.run_last = time.monotonic(), step, step
 
     def run_ended(self) -> None:
         """The training is done, or was done before."""
         if self.run_began is not None:
-            self.made_work += self.run_work
+            self.made_work += self.run_work * (self.run_last - self.run_first) / self.run_steps
             self.made_seconds += time.monotonic() - self.run_began
             self.run_began = None
         self._ended(self.run_work)
@@ -199,8 +200,7 @@ class PlanProgress(ConsoleProgress):
         lane = self.lanes.pop(name)
         lane._clear()
         self._ended(lane.work)
-        if lane.work_before is not None:
-            self.lanes_work += lane.work - lane.work_before
+        self.lanes_work += lane.made_work
         if not self.live and not self.quiet:
             left = self.seconds_left_beside()
             told = "" if left is None else f", about {duration(left)} left"
@@ -216,6 +216,7 @@ class PlanProgress(ConsoleProgress):
 
     def stepped(self, step: int, loss: float) -> None:
         super().stepped(step, loss)
+        self.run_last = step
         self.show(self.run_work * step / self.run_steps)
 
     def show(self, part: float = 0.0) -> None:

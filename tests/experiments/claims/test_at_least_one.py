@@ -53,8 +53,8 @@ def test_where_f_is_zero_nothing_is_lost_and_nothing_gained() -> None:
         assert [*values.values()] == pytest.approx([1.0] * len(values))
 
 
-def looks(smallest: Sequence[float], kept: Sequence[float]) -> list[Look]:
-    return [Look({3: s}, {3: 2.0}, {1: 1.5, 3: k}) for s, k in zip(smallest, kept, strict=True)]
+def looks(smallest: Sequence[float], kept: Sequence[float], usual: float = 1.5) -> list[Look]:
+    return [Look({3: s}, {3: 2.0}, {1: usual, 3: k}) for s, k in zip(smallest, kept, strict=True)]
 
 
 GOOD = looks([1.0, 1.01, 1.02], [1.1, 1.09, 1.11])
@@ -65,9 +65,12 @@ GOOD = looks([1.0, 1.01, 1.02], [1.1, 1.09, 1.11])
     [
         (GOOD, Verdict.HOLDS, "nothing falls below 1"),
         (looks([0.98, 0.985, 0.98], [0.99, 0.99, 0.98]), Verdict.HOLDS, "nothing falls below 1"),
-        (looks([0.4, 0.5, 0.3], [1.1, 1.09, 1.11]), Verdict.DOES_NOT_HOLD, "no lower bound; yet"),
-        (looks([1.0, 1.01, 1.02], [0.5, 0.6, 0.4]), Verdict.DOES_NOT_HOLD, "no lower bound; yet"),
-        (looks([0.2, 1.6, 0.9], [1.1, 1.09, 1.11]), Verdict.NOT_DECIDED, "no lower bound; yet"),
+        (looks([0.4, 0.5, 0.3], [1.1, 1.09, 1.11]), Verdict.DOES_NOT_HOLD, "no lower bound. Yet in no block"),
+        (looks([0.4, 0.5, 0.3], [0.95, 0.96, 1.11]), Verdict.DOES_NOT_HOLD, "no lower bound. Yet in no block"),
+        (looks([0.4, 0.5, 0.3], [0.94, 1.1, 1.11]), Verdict.DOES_NOT_HOLD, "no lower bound. Yet by the median"),
+        (looks([1.0, 1.01, 1.02], [0.5, 0.6, 0.4]), Verdict.DOES_NOT_HOLD, "no lower bound. Yet by the median"),
+        (looks([0.4, 0.5, 0.3], [0.5, 0.6, 0.4], usual=1.3), Verdict.DOES_NOT_HOLD, "so that it is no lower bound."),
+        (looks([0.2, 1.6, 0.9], [1.1, 1.09, 1.11]), Verdict.NOT_DECIDED, "no lower bound. Yet in no block"),
     ],
 )
 def test_both_bounds_must_hold_in_both_nets(
@@ -78,6 +81,7 @@ def test_both_bounds_must_hold_in_both_nets(
     conclusion = conclude(evidence, {POST: GOOD, PRE: other})
     assert verdict(conclusion) is expected
     assert said in conclusion.summary.en
+    assert ("Yet" in said) == ("그래도" in conclusion.summary.ko)
 
 
 def test_it_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

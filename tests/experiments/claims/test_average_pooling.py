@@ -51,6 +51,8 @@ def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.08, 0.07)))
     assert "the average changes it by +1.00 points" in found.summary.en
     assert "138,357,544 with its linear layers and 15,227,688" in found.summary.en
+    assert "0.6 points better top-1, dropout still essential" in found.comparisons[0].published.en
+    assert found.arms[1].label.ko == "ResNet-20, 완전 연결 층"
     assert all(number in found.summary.ko for number in ("+1.00 %p", "138,357,544개", "15,227,688개"))
 
 

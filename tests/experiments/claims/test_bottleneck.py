@@ -40,7 +40,7 @@ def test_a_cost_beyond_a_tenth_does_not_hold(
 
 def test_the_exchange_in_resnet20_by_hand() -> None:
     """Nine bottlenecks, 29 layers; projections at the first block of each stage, the stride on the first 1x1."""
-    assert catalog.entry(SMALL[0]).macs == 40_551_040
+    assert catalog.entry(SMALL[0]).macs == 40_551_040 + 16 * 32 * 16**2 + 32 * 64 * 8**2
     total, channels = 9 * 3 * 16 * 32**2, 16
     for width, side in ((16, 32), (32, 16), (64, 8)):
         wide = 4 * width
@@ -52,7 +52,8 @@ def test_the_exchange_in_resnet20_by_hand() -> None:
 
 def test_summary_and_arms(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, dict(zip(SMALL, (BASIC, [0.08, 0.081, 0.079]), strict=True))))
-    assert [arm.name for arm in found.arms] == [*COUNTED, "resnet20", "resnet20 of bottlenecks"]
+    assert [arm.name for arm in found.arms] == [*COUNTED, "resnet20 of option B", "resnet20 of bottlenecks"]
+    assert [arm.label.ko for arm in found.arms][2:] == ["resnet20(옵션 B)", "병목 블록을 쓴 resnet20"]
     assert set(found.arms[0].measured) == {MACS.name}
     assert "take 5.3 % more multiply-adds" in found.summary.en
     assert "1.00 points lower. Published" in found.summary.en

@@ -66,6 +66,7 @@ def test_shares_by_hand(tmp_path: Path) -> None:
     assert arms[RESIDUAL][SHARE.name].mean == pytest.approx(0.25, abs=1e-3)
     assert arms[RESIDUAL][MEAN_TRAINING_ERROR.name].mean == pytest.approx(0.225)  # (0.9 + 0.8 + ... + 0.1) / 20
     assert "resnet20 25.00" in found.summary.en
+    assert "resnet20 신경망은 25.00" in found.summary.ko
 
 
 @pytest.mark.parametrize(

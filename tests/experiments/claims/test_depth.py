@@ -28,6 +28,33 @@ def test_training_error_at_110_layers_decides(tmp_path: Path, deepest: list[floa
     assert verdict_of(CLAIM, tmp_path, EASY | {"resnet110": deepest}) is expected
 
 
+@pytest.mark.parametrize(
+    ("every", "expected"),
+    [
+        ([0.9, 0.9, 0.9], Verdict.DOES_NOT_HOLD),  # level with each other, at chance
+        ([0.81, 0.811, 0.809], Verdict.DOES_NOT_HOLD),
+        ([0.79, 0.791, 0.789], Verdict.HOLDS),
+    ],
+)
+def test_nets_that_learned_nothing_show_no_ease(tmp_path: Path, every: list[float], expected: Verdict) -> None:
+    assert verdict_of(CLAIM, tmp_path, dict.fromkeys(EASY, every)) is expected
+
+
+def test_seeds_far_apart_are_told_one_by_one(tmp_path: Path) -> None:
+    apart = CLAIM.measure(made_up(tmp_path / "apart", EASY | {"resnet110": [0.0, 0.4281, 0.0883]})).summary
+    assert "The seeds of resnet110 end at 0.00 %, 42.81 %, 8.83 %." in apart.en
+    assert "시드별 학습 오차는 0.00 %, 42.81 %, 8.83 %입니다" in apart.ko
+    close = CLAIM.measure(made_up(tmp_path / "close", EASY | {"resnet110": [0.0, 0.1, 0.05]})).summary
+    assert "The seeds" not in close.en
+
+
+def test_the_start_of_110_layers_is_told_where_it_is_not_the_papers(tmp_path: Path) -> None:
+    assert "until its training error is below 80 %" in CLAIM.measure(made_up(tmp_path / "quick", EASY)).summary.en
+    ended = EASY | BETWEEN | {"resnet1202": [0.0, 0.0, 0.0]}
+    found = CLAIM.measure(made_up(tmp_path / "paper", ended, setting_of("colour", "paper")))
+    assert "80 %" not in found.summary.en
+
+
 def test_summary_says_which_way_it_went(tmp_path: Path) -> None:
     assert "ends 1.80 points below the shallowest" in CLAIM.measure(made_up(tmp_path / "easy", EASY)).summary.en
     hard = EASY | {"resnet110": [0.12, 0.12, 0.12]}
@@ -50,7 +77,7 @@ def test_1202_layers(tmp_path: Path, errors: list[float], failing: list[str]) ->
     arms = {arm.name: arm.measured for arm in found.arms}
     judged = {each.statement.en: judge(each, arms).verdict for each in found.comparisons}
     assert [statement for statement, came in judged.items() if came is Verdict.DOES_NOT_HOLD] == failing
-    assert [*judged.values()].count(Verdict.HOLDS) == 3
+    assert [*judged.values()].count(Verdict.HOLDS) == 4
     assert verdict(found) is Verdict.DOES_NOT_HOLD
 
 

@@ -32,7 +32,8 @@ def test_verdict(tmp_path: Path, without: float, with_it: float, spread: float, 
 def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.08, 0.07)))
     assert "dropout changes it by -1.00 points" in found.summary.en
-    assert "-1.00 %p" in found.summary.ko
+    assert "드롭아웃을 쓰면 오차가 -1.00 %p 달라집니다" in found.summary.ko
+    assert [arm.label.ko for arm in found.arms] == ["드롭아웃 없음", "비율 0.5의 드롭아웃"]
 
 
 def test_plan() -> None:

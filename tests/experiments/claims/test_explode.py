@@ -65,6 +65,7 @@ def test_without_normalisation_it_must_grow_tenfold(
 def test_it_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conclusion = concluded(CLAIM, [WITH], tmp_path, monkeypatch)
     assert [arm.name for arm in conclusion.arms] == [*UNTRAINED.values(), WITH]
+    assert [arm.label.ko for arm in conclusion.arms] == [f"{WITHOUT}, 학습 전", f"{WITH}, 학습 전", WITH]
 
 
 def test_it_plans_one_net_that_others_train_as_well() -> None:

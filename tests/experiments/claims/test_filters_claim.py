@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from made_up import names, setting, verdict
+from tiny_evidence import concluded
 
+from residuum.experiments.claim import Conclusion
 from residuum.experiments.claims.filters import (
     CLAIM,
     COLOUR,
     EDGES,
     NETS,
     SMOOTHNESS,
+    STARTS,
+    Pair,
     colour,
     conclude,
     edges,
@@ -19,7 +25,7 @@ from residuum.experiments.claims.filters import (
     smoothness,
 )
 from residuum.records.finding import Arm, Measured, Verdict, exactly
-from residuum.records.text import NOTHING
+from residuum.records.text import NOTHING, Text
 
 RAMP = np.tile(np.array([[-1.0], [0.0], [1.0]], dtype=np.float32), (1, 3))[None, None]
 CHECKERBOARD = ((-1.0) ** np.add.outer(np.arange(3), np.arange(3))).astype(np.float32)[None, None]
@@ -75,21 +81,33 @@ def test_colour_is_what_is_not_grey() -> None:
     assert numbers([RAMP], exact=True)[EDGES.name] == exactly(edges(RAMP))
 
 
-def arms(after: dict[str, tuple[float, float]], spread: float = 0.01) -> list[Arm]:
+COLOURS = {COLOUR.name: exactly(0.6)}
+
+
+def pair(name: str, after: tuple[float, float], spread: float = 0.01, *, coloured: bool = False) -> Pair:
     """Untrained filters at chance, trained ones at these numbers."""
-    found = []
-    for net in NETS:
-        for name, values in ((f"{net}, untrained", (0.0, 0.25)), (f"{net}, trained", after.get(net, (0.5, 0.6)))):
-            measured = {
-                quantity.name: Measured(tuple(value + sign * spread for sign in (-1, 0, 1)))
-                for quantity, value in zip((SMOOTHNESS, EDGES), values, strict=True)
-            }
-            found.append(Arm(name=name, published=NOTHING, measured=measured))
-    return found
+    arms = []
+    for words, values in (("untrained", (0.0, 0.25)), ("trained", after)):
+        measured = {
+            quantity.name: Measured(tuple(value + sign * spread for sign in (-1, 0, 1)))
+            for quantity, value in zip((SMOOTHNESS, EDGES), values, strict=True)
+        }
+        arms.append(Arm(name=f"{name}, {words}", published=NOTHING, measured=measured | (COLOURS if coloured else {})))
+    return Pair(Text.same(name), "3x3", *arms)
+
+
+def judged(
+    trained: dict[str, tuple[float, float]], packaged: tuple[float, float], spread: float, *, coloured: bool
+) -> Conclusion:
+    pairs = [pair(net, trained.get(net, (0.5, 0.6)), spread, coloured=coloured) for net in NETS]
+    return conclude(pairs, pair("packaged", packaged, spread, coloured=True), (), {"a net": RAMP})
+
+
+EDGE_LIKE, AS_BEFORE = (0.5, 0.6), (0.0, 0.25)
 
 
 @pytest.mark.parametrize(
-    ("after", "spread", "expected"),
+    ("trained", "spread", "expected"),
     [
         ({}, 0.01, Verdict.HOLDS),
         ({"resnet20": (0.25, 0.4)}, 0.01, Verdict.HOLDS),
@@ -98,10 +116,41 @@ def arms(after: dict[str, tuple[float, float]], spread: float = 0.01) -> list[Ar
         ({}, 0.5, Verdict.NOT_DECIDED),
     ],
 )
-def test_verdict(after: dict[str, tuple[float, float]], spread: float, expected: Verdict) -> None:
-    found = conclude(arms(after, spread), (), {"a net": RAMP})
+def test_on_colour_the_trained_nets_are_judged(
+    trained: dict[str, tuple[float, float]], spread: float, expected: Verdict
+) -> None:
+    found = judged(trained, AS_BEFORE, spread, coloured=True)
     assert verdict(found) is expected
-    assert "nothing is said of colours" in found.summary.en
+    assert "are grey" not in found.summary.en
+
+
+@pytest.mark.parametrize(
+    ("packaged", "expected"),
+    [
+        (EDGE_LIKE, Verdict.HOLDS),
+        ((0.25, 0.4), Verdict.HOLDS),
+        ((0.15, 0.6), Verdict.DOES_NOT_HOLD),
+        ((0.5, 0.3), Verdict.DOES_NOT_HOLD),
+    ],
+)
+def test_on_grey_only_the_net_in_the_package_is_judged(packaged: tuple[float, float], expected: Verdict) -> None:
+    found = judged(dict.fromkeys(NETS, AS_BEFORE), packaged, 0.01, coloured=False)
+    assert verdict(found) is expected
+    assert "shown and not judged" in found.summary.en
+    assert f"from 25 % to {100 * packaged[1]:.0f} % of an edge" in found.summary.en
+    assert "60 % is colour" in found.summary.en
+    assert "색의 비율은 60 %" in found.summary.ko
+
+
+def test_it_runs_from_end_to_end_on_grey_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = concluded(CLAIM, [*NETS], tmp_path, monkeypatch)
+    packaged, untrained = found.arms[-1].measured, found.arms[-2].measured
+    assert {each.a for each in found.comparisons} == {found.arms[-1].name}
+    assert packaged[SMOOTHNESS.name].exact
+    assert len(untrained[SMOOTHNESS.name].values) == STARTS
+    assert untrained[SMOOTHNESS.name].mean == pytest.approx(0, abs=0.05), "random values are at chance"
+    assert untrained[EDGES.name].mean == pytest.approx(0.25, abs=0.05)
+    assert untrained[COLOUR.name].mean == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_plan() -> None:

@@ -10,6 +10,7 @@ from residuum.experiments.claims.googlenet import (
     CLAIM,
     FEWER,
     GOOGLENET,
+    PRINTED_PARAMETERS,
     PUBLISHED,
     SPEED,
     TIME,
@@ -67,3 +68,17 @@ def test_speed_is_compared_round_by_round_and_time_is_that_of_one_image() -> Non
     assert "0.50 times the speed" in found.summary.en
     assert "AlexNet의 0.50배" in found.summary.ko
     assert names(CLAIM.plan(setting())) == []
+
+
+def test_what_table_1_adds_up_to_is_told_beside_what_twelve_times_fewer_would_be() -> None:
+    assert sum(PRINTED_PARAMETERS) == pytest.approx(6_797.7)
+    assert PRINTED_PARAMETERS[1] * 1024 == 64 * 64 + 9 * 64 * 192, "a K is 1,024"
+    assert PRINTED_PARAMETERS[-1] * 1024 == 1024 * 1000
+    assert sum(PRINTED_PARAMETERS) * 1024 == pytest.approx(counted(GOOGLENET).parameters, rel=0.006)
+    costs = {name: counted(name) for name in PUBLISHED}
+    summary = conclude(costs, seconds([0.2, 0.22, 0.24])).summary
+    assert "8.7 times fewer" in summary.en
+    assert "twelve times fewer would be 5.1 million" in summary.en
+    assert "adds up to 6.8 million (7.0 with a K of 1,024)" in summary.en
+    assert "2.2 times as many multiply-adds" in summary.en
+    assert "6.8 M" in summary.ko

@@ -25,8 +25,8 @@ from residuum.experiments.claims.identity import (
 )
 from residuum.experiments.copying import Kind
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed
 from residuum.experiments.setting import BUDGET_NAMES
+from residuum.plans.plan import Executed
 from residuum.records.finding import Measured, Verdict
 
 AS_CLAIMED = {(PLAIN, 2): 0.1, (PLAIN, 16): 0.7, (RESIDUAL, 16): 0.02, (ZERO, 16): 0.0}
@@ -54,11 +54,27 @@ def found(changes: dict[tuple[str, int], float], spread: float = 0.005) -> dict[
     ],
 )
 def test_verdict(changes: dict[tuple[str, int], float], expected: Verdict) -> None:
-    assert verdict(conclude(found(changes), 400)) is expected
+    assert verdict(conclude(found(changes), 1600)) is expected
 
 
 def test_seeds_that_disagree_decide_nothing() -> None:
-    assert verdict(conclude(found({}, spread=0.4), 400)) is Verdict.NOT_DECIDED
+    assert verdict(conclude(found({}, spread=0.4), 1600)) is Verdict.NOT_DECIDED
+
+
+@pytest.mark.parametrize(("plain", "said"), [(0.7, False), (0.81, False), (0.82, True), (0.826, True), (0.9, True)])
+def test_a_constant_answer_is_named_where_the_plain_stack_is_no_better(plain: float, said: bool) -> None:
+    summary = conclude(found({(PLAIN, 16): plain}), 1600).summary
+    assert ("constant answer has 82.6 %" in summary.en) == ("상수를 답해도 82.6 %" in summary.ko) == said
+    assert "(gamma)" in summary.en
+
+
+def test_arms_have_names_in_both_languages() -> None:
+    arms = conclude(found({}), 1600).arms
+    assert (arms[0].name, arms[0].korean) == (
+        "copy, no shortcuts, 2 layers, with batch normalisation",
+        "복사, 지름길 없음, 2층, 배치 정규화 있음",
+    )
+    assert len({arm.korean for arm in arms}) == len(arms) == 24
 
 
 def test_every_kind_is_trained_once_on_all_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +96,7 @@ def test_every_kind_is_trained_once_on_all_seeds(monkeypatch: pytest.MonkeyPatch
     assert {kind.target for kind in trained if kind.shortcuts} == {"copy"}
     assert all(arm.measured[ERROR.name].values == (0.0, 0.1, 0.2) for arm in conclusion.arms)
     assert told == sorted(told)
-    assert told[-1][0] <= told[-1][1] == 400 * 6 * sum(DEPTHS)
-    assert "After 400 steps" in conclusion.summary.en
+    assert told[-1][0] <= told[-1][1] == 1600 * 6 * sum(DEPTHS)
+    assert "After 1,600 steps" in conclusion.summary.en
     assert names(CLAIM.plan(setting())) == []
     assert list(identity.STEPS) == list(BUDGET_NAMES)

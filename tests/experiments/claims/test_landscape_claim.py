@@ -73,12 +73,13 @@ ROUGH = [look(*(pit(8 * k + number) for number in range(8))) for k in range(3)]
     ("change", "expected", "said"),
     [
         ({}, Verdict.HOLDS, "up and down"),
-        ({DEEP_PLAIN: BOWLS}, Verdict.DOES_NOT_HOLD, "neither"),
+        ({DEEP_PLAIN: BOWLS}, Verdict.DOES_NOT_HOLD, "hardly rougher"),
         ({DEEP_PLAIN: PLATEAUS}, Verdict.DOES_NOT_HOLD, "plateau"),
-        ({DEEP_RESIDUAL: ROUGH}, Verdict.DOES_NOT_HOLD, "neither"),
+        ({DEEP_RESIDUAL: ROUGH}, Verdict.DOES_NOT_HOLD, "hardly rougher"),
         ({DEEP_RESIDUAL: PLATEAUS}, Verdict.DOES_NOT_HOLD, "up and down"),
         ({PLAIN: ROUGH}, Verdict.DOES_NOT_HOLD, "up and down"),
-        ({DEEP_PLAIN: [*ROUGH[:2], BOWLS[0]]}, Verdict.NOT_DECIDED, "up and down"),
+        ({DEEP_PLAIN: [*ROUGH[:2], BOWLS[0]]}, Verdict.NOT_DECIDED, "not clear at this budget"),
+        ({DEEP_PLAIN: [*PLATEAUS[:2], ROUGH[0]]}, Verdict.NOT_DECIDED, "not clear at this budget"),
     ],
 )
 def test_the_deep_plain_net_alone_is_rough_and_the_deep_residual_one_a_bowl(

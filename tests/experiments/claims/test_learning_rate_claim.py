@@ -36,25 +36,39 @@ def test_verdict(tmp_path: Path, means: tuple[float, ...], expected: Verdict) ->
 def test_diverged_trainings_count_as_chance(tmp_path: Path, left: int) -> None:
     evidence = made_up(tmp_path, errors(0.05, 0.05, 0.8, 0.1))
     gone = [f"{RUNS[2]}-seed{seed}" for seed in range(left, 3)]
-    found = CLAIM.measure(diverging(evidence, gone))
+    evidence = diverging(evidence, gone)
+    found = CLAIM.measure(evidence)
     arms = {arm.name: arm for arm in found.arms}
     expected = [0.799, 0.9, 0.9][-3:] if left else [0.9, 0.9, 0.9]
     for quantity in ("training error", "test error"):
         assert arms[BARE_HIGH].measured[quantity].values == pytest.approx(expected)
     assert len(arms[BARE_HIGH].runs) == left
     assert arms[NORMALISED_HIGH].measured["training error"].mean == pytest.approx(0.05)
-    assert f"{len(gone)} trainings diverged, counted as the error of chance, 90%" in found.summary.en
-    assert f"학습 {len(gone)}번이 발산했으며" in found.summary.ko
+    assert evidence.diverged_in_words.en.startswith(f"{len(gone)} trainings diverged")
+    assert found.summary.en.endswith(evidence.diverged_in_words.en)
+    assert found.summary.ko.endswith(evidence.diverged_in_words.ko)
     assert verdict(found) is Verdict.HOLDS
 
 
 @pytest.mark.parametrize(
-    ("without", "where"),
-    [((0.2, 0.1), "both rates"), ((0.85, 0.1), "0.01 alone"), ((0.1, 0.9), "0.1 alone"), ((0.9, 0.9), "neither rate")],
+    ("high", "low", "said"),
+    [
+        ([0.2, 0.2, 0.2], [0.1, 0.1, 0.1], "there 3 of 3 trainings learn at 0.1 and 3 of 3 at 0.01"),
+        ([0.85, 0.9, 0.9], [0.1, 0.1, 0.1], "there 0 of 3 trainings learn at 0.1 and 3 of 3 at 0.01"),
+        ([0.898, 0.755, 0.898], [0.836, 0.898, 0.568], "there 1 of 3 trainings learn at 0.1 and 1 of 3 at 0.01"),
+    ],
 )
-def test_summary_says_where_it_learns(tmp_path: Path, without: tuple[float, float], where: str) -> None:
-    found = CLAIM.measure(made_up(tmp_path, errors(0.05, 0.05, *without)))
-    assert found.summary.en.endswith(f"it learns at {where}. No training diverged.")
+def test_summary_counts_the_trainings_that_learn(
+    tmp_path: Path, high: list[float], low: list[float], said: str
+) -> None:
+    found = CLAIM.measure(made_up(tmp_path, errors(0.05, 0.05, 0.8, 0.1) | {RUNS[2]: high, RUNS[3]: low}))
+    assert f"{said}, ending more than 10 points below chance. No training diverged." in found.summary.en
+
+
+def test_summary_says_the_same_in_korean(tmp_path: Path) -> None:
+    found = CLAIM.measure(made_up(tmp_path, errors(0.05, 0.05, 0.85, 0.1)))
+    assert "0.1에서는 3번 중 0번, 0.01에서는 3번 중 3번이" in found.summary.ko
+    assert [arm.label.ko for arm in found.arms][1:3] == ["BN 있음, 학습률 0.01", "BN 없음, 학습률 0.1"]
 
 
 def test_plan_changes_the_rate_alone() -> None:

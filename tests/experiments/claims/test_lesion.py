@@ -14,6 +14,7 @@ from residuum.experiments.claims.lesion import (
     CLAIM,
     DEEP,
     NETS,
+    ORDERS,
     PLAIN,
     SHARES,
     TWIN,
@@ -41,8 +42,8 @@ def test_blocks_that_keep_their_shape_are_taken_out(net: str) -> None:
 def test_a_net_whose_blocks_do_nothing_misses_none() -> None:
     found = look(silent(tiny_net("resnet20")), batches())
     assert found.single == [found.whole] * 3
-    assert found.several == pytest.approx([found.whole] * len(SHARES))
-    assert found.largest_step == 0
+    assert found.without_shares == pytest.approx([found.whole] * len(SHARES))
+    assert found.largest_step == found.rise_without_all == 0
 
 
 def test_errors_are_those_without_each_block_and_without_all() -> None:
@@ -50,16 +51,30 @@ def test_errors_are_those_without_each_block_and_without_all() -> None:
     found = look(net, batches())
     alone = [1 - each.accuracy for each in lesions(net, batches(), groups=[(), *KEEP_THEIR_SHAPE, KEEP_THEIR_SHAPE])]
     assert [found.whole, *found.single] == alone[1:2] + alone[2:5]
-    assert found.several[-1] == pytest.approx(alone[-1]), "all of them, in whatever order"
+    assert [each[-1] for each in found.several] == [alone[-1]] * ORDERS, "all of them, in whatever order"
+    assert found.rise_without_all == pytest.approx(alone[-1] - found.whole)
 
 
 def test_the_largest_step_is_a_share_of_the_whole_rise() -> None:
-    assert Look(0.1, [0.1], [0.1, 0.2, 0.7, 0.9]).largest_step == pytest.approx(0.5 / 0.8)
-    assert Look(0.5, [0.5], [0.4, 0.3]).largest_step == 0
+    assert Look(0.1, [0.1], [[0.1, 0.2, 0.7, 0.9]]).largest_step == pytest.approx(0.5 / 0.8)
+    assert Look(0.5, [0.5], [[0.4, 0.3]]).largest_step == 0
 
 
-def looks(rises: Sequence[float], several: Sequence[float] = (0.2, 0.4, 0.6, 0.8)) -> list[Look]:
-    return [Look(0.02, [0.02 + rise] * 3, [*several, *[several[-1]] * 4]) for rise in rises]
+def test_cliffs_of_single_orders_are_not_smeared_by_their_mean() -> None:
+    cliffs = [[0.9, 0.9, 0.9, 0.9], [0.1, 0.9, 0.9, 0.9], [0.1, 0.1, 0.9, 0.9]]
+    found = Look(0.1, [0.1], cliffs)
+    assert found.largest_step == pytest.approx(1)
+    assert found.without_shares == pytest.approx([1.1 / 3, 1.9 / 3, 0.9, 0.9])
+    assert Look(0.1, [0.1], [[0.3, 0.5, 0.7, 0.9]] * 3).largest_step == pytest.approx(0.25)
+
+
+SMOOTHLY = (0.2, 0.4, 0.6, 0.8)
+CLIFFS = [[0.02] * cliff + [0.9] * (8 - cliff) for cliff in (1, 3, 5)]
+
+
+def looks(rises: Sequence[float], several: Sequence[float] = SMOOTHLY, whole: float = 0.02) -> list[Look]:
+    course = [*several, *[several[-1]] * 4]
+    return [Look(whole, [whole + rise] * 3, [course] * ORDERS) for rise in rises]
 
 
 GOOD = {PLAIN: looks([0.7, 0.6, 0.65]), TWIN: looks([0.1, 0.12, 0.11]), DEEP: looks([0.01, 0.02, 0.01])}
@@ -72,7 +87,11 @@ GOOD = {PLAIN: looks([0.7, 0.6, 0.65]), TWIN: looks([0.1, 0.12, 0.11]), DEEP: lo
         ({DEEP: looks([0.2, 0.21, 0.2])}, Verdict.DOES_NOT_HOLD),
         ({PLAIN: looks([0.2, 0.21, 0.2])}, Verdict.DOES_NOT_HOLD),
         ({DEEP: looks([0.01, 0.02, 0.01], several=(0.02, 0.02, 0.9, 0.9))}, Verdict.DOES_NOT_HOLD),
+        ({DEEP: [Look(0.02, [0.02] * 3, CLIFFS)] * 3}, Verdict.DOES_NOT_HOLD),  # smooth in the mean of its orders
         ({DEEP: looks([0.01, 0.12, 0.01])}, Verdict.NOT_DECIDED),
+        ({DEEP: looks([0.0, 0.0, 0.0], several=(0.9,) * 4, whole=0.9)}, Verdict.DOES_NOT_HOLD),  # learned nothing
+        ({DEEP: looks([0.01, 0.02, 0.01], several=(0.08, 0.14, 0.2, 0.26))}, Verdict.DOES_NOT_HOLD),  # loses 24 points
+        ({DEEP: looks([0.01, 0.02, 0.01], several=(0.09, 0.16, 0.23, 0.3))}, Verdict.HOLDS),
     ],
 )
 def test_little_lost_much_lost_and_no_cliff(

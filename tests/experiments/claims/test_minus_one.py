@@ -61,21 +61,25 @@ def looks(halved: Sequence[float], stages: Sequence[float] = (0, 0, 0)) -> list[
 
 
 @pytest.mark.parametrize(
-    ("deep", "pre", "expected"),
+    ("deep", "pre", "expected", "said"),
     [
-        (looks([0, 0.01, 0]), looks([0, 0, 0]), Verdict.HOLDS),
-        (looks([0.2, 0.3, 0.2]), looks([0, 0, 0]), Verdict.DOES_NOT_HOLD),
-        (looks([0, 0.01, 0]), looks([0, 0, 0], stages=[0.2, 0.3, 0.2]), Verdict.DOES_NOT_HOLD),
-        (looks([0, 0.01, 0], stages=[0.2, 0.3, 0.2]), looks([0, 0, 0]), Verdict.HOLDS),  # the sum is not exact there
-        (looks([0, 0.3, 0]), looks([0, 0, 0]), Verdict.NOT_DECIDED),
+        (looks([0, 0, 0]), looks([0, 0, 0]), Verdict.HOLDS, "here F never takes back half"),
+        (looks([0, 0.01, 0]), looks([0, 0, 0]), Verdict.HOLDS, "only now and then"),
+        (looks([0.2, 0.3, 0.2]), looks([0, 0, 0]), Verdict.DOES_NOT_HOLD, "need not be exactly -1"),
+        (looks([0, 0.01, 0]), looks([0, 0, 0], stages=[0.2, 0.3, 0.2]), Verdict.DOES_NOT_HOLD, "need not be"),
+        # where the sum over blocks is not exact, stages are not judged
+        (looks([0, 0.01, 0], stages=[0.2, 0.3, 0.2]), looks([0, 0, 0]), Verdict.HOLDS, "only now and then"),
+        (looks([0, 0.3, 0]), looks([0, 0, 0]), Verdict.NOT_DECIDED, "not clear at this budget"),
     ],
 )
 def test_hardly_any_gradient_may_lose_half(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, deep: list[Look], pre: list[Look], expected: Verdict
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, deep: list[Look], pre: list[Look], expected: Verdict, said: str
 ) -> None:
     undrawn(monkeypatch, conclude)
     evidence = made_up(tmp_path, {net: [0.1] * 3 for net in NETS})
-    assert verdict(conclude(evidence, {POST: deep, PRE: pre})) is expected
+    conclusion = conclude(evidence, {POST: deep, PRE: pre})
+    assert verdict(conclusion) is expected
+    assert said in conclusion.summary.en
 
 
 def test_it_runs_from_end_to_end_and_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

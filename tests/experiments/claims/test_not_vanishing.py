@@ -87,9 +87,22 @@ def test_the_words_tell_growth_from_vanishing(monkeypatch: pytest.MonkeyPatch, t
     evidence = made_up(tmp_path, {SHALLOW: [0.01] * 3, DEEP: [0.3] * 3})
     arms = dict.fromkeys([*UNTRAINED.values(), *TRAINED], HEALTHY)
     assert conclude(evidence, arms).summary.en.endswith("it does not vanish.")
-    grown = arms | {UNTRAINED[DEEP]: flows([50.0, 90.0, 70.0])}
-    assert "also unhealthy" in conclude(evidence, grown).summary.en
+    grown = conclude(evidence, arms | {UNTRAINED[DEEP]: flows([50.0, 90.0, 70.0])}).summary
+    assert "arXiv 1902.08129" in grown.en
+    assert "arXiv 1902.08129" in grown.ko
     assert "do vanish" in conclude(evidence, arms | {DEEP: VANISHED}).summary.en
+
+
+def test_the_first_convolution_is_told_before_and_after_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    undrawn(monkeypatch, conclude)
+    evidence = made_up(tmp_path, {SHALLOW: [0.01] * 3, DEEP: [0.3] * 3})
+    arms = dict.fromkeys([*UNTRAINED.values(), *TRAINED], HEALTHY)
+    arms |= {UNTRAINED[DEEP]: flows([5570.0] * 3), DEEP: flows([0.2] * 3)}
+    said = conclude(evidence, arms).summary
+    assert "in its very first convolution 5,600 and 0.2 times" in said.en
+    assert "맨 첫 합성곱에서는 5,600배와 0.2배" in said.ko
 
 
 def test_it_runs_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,8 @@ def test_verdict(tmp_path: Path, means: tuple[float, float, float], expected: Ve
 def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.10, 0.11, 0.08)))
     assert "by +1.00 points, and shortcuts over two layers by -2.00" in found.summary.en
+    assert "지름길을 두면 +1.00 %p, 두 층마다 두면 -2.00 %p 달라집니다" in found.summary.ko
+    assert [arm.label.ko for arm in found.arms] == ["지름길 없음", "블록마다 한 층", "블록마다 두 층"]
 
 
 def test_the_nets_have_the_same_convolutions() -> None:

@@ -60,8 +60,21 @@ def test_rounds_that_disagree_decide_nothing() -> None:
 
 def test_the_mean_over_four_pairs_is_a_geometric_one() -> None:
     rates = {width: Measured((1.0, 2.0)) for width in WIDTHS} | {63: Measured((0.5, 2.0)), 129: Measured((2.0, 2.0))}
-    assert faster_than(rates, 1).values == pytest.approx((1.0, 1.0))
-    assert faster_than(rates, 16).values == pytest.approx((1.0, 1.0))
+    assert faster_than(rates, -1, 1).values == pytest.approx((1.0, 1.0))
+    assert faster_than(rates, -1).values == pytest.approx((2**0.5, 1.0))
+    assert faster_than(rates, 1).values == pytest.approx((0.5**0.5, 1.0))
+    assert faster_than(rates, -16, 16).values == pytest.approx((1.0, 1.0))
+
+
+def test_one_more_and_one_fewer_are_told_apart() -> None:
+    found = conclude(seconds({65: 1.44, 129: 1.44}))
+    assert "1.20 times as fast as with one filter more or fewer (1.00 with one fewer, 1.44 with one more)" in (
+        found.summary.en
+    )
+    assert "1.20배(하나 적을 때의 1.00배, 하나 많을 때의 1.44배)" in found.summary.ko
+    assert [arm.name for arm in found.arms[-2:]] == ["one filter fewer", "one filter more"]
+    assert {each.a for each in found.comparisons} == {"neighbours by 1", "neighbours by 16"}
+    assert len({arm.label.ko for arm in found.arms}) == len(found.arms)
 
 
 def test_a_run_is_a_convolution_forwards_and_backwards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,17 @@ import pytest
 from data_of_kinds import setting_of
 from made_up import made_up, names, setting, verdict_of
 
-from residuum.experiments.claims.preactivation import CLAIM, FULL, GAIN, ORIGINAL, PLACEMENTS, gain, nets
+from residuum.experiments.claims.preactivation import (
+    CLAIM,
+    FULL,
+    GAIN,
+    KOREAN,
+    ORIGINAL,
+    PLACEMENTS,
+    PUBLISHED_GAINS,
+    gain,
+    nets,
+)
 from residuum.nets import catalog
 from residuum.records.finding import Measured, Verdict, judge
 
@@ -55,10 +65,27 @@ def test_arms_and_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(PUBLISHED, AT_20)))
     arms = {arm.name: arm for arm in found.arms}
     assert arms["original, 56 layers"].published.en.startswith("6.61 / 5.93")
+    assert "164 with bottlenecks, medians of 5" in arms["original, 56 layers"].published.en
     assert arms["original, 20 layers"].published.en == ""
+    assert "with bottlenecks 0.47 at 164" in arms["gain by pre-activation, 56 layers"].published.en
+    assert arms["gain by pre-activation, 20 layers"].published.en == ""
+    assert "6.61 against 6.37 (110 layers, medians of 5)" in [each.published.en for each in found.comparisons]
     assert arms["gain by pre-activation, 56 layers"].measured[GAIN.name].mean == pytest.approx(0.24)
     assert "full pre-activation 6.37 %, original 6.61 %" in found.summary.en
     assert "+0.01 points at 20 layers and +0.24 points at 56 layers" in found.summary.en
+    assert "완전 사전 활성화 6.37 %, 원래 순서 6.61 %" in found.summary.ko
+    assert {arm.label.ko for arm in found.arms} == {
+        *(f"{name}, 56층" for name in KOREAN.values()),
+        "원래 순서, 20층", "완전 사전 활성화, 20층", "사전 활성화의 이득, 56층", "사전 활성화의 이득, 20층",
+    }  # fmt: skip
+    assert found.comparisons[1].statement.ko == "덧셈 뒤 BN: 원래 순서보다 오차가 크다"
+
+
+def test_the_published_gains_are_the_differences_of_the_published_errors() -> None:
+    before, after = PLACEMENTS[ORIGINAL], PLACEMENTS[FULL]
+    assert f"{before.at_110 - after.at_110:.2f} at 110 layers" in PUBLISHED_GAINS.en
+    assert f"{before.at_164 - after.at_164:.2f} at 164" in PUBLISHED_GAINS.en
+    assert f"{7.61 - 4.92:.2f} at 1001" in PUBLISHED_GAINS.en
 
 
 def test_plan() -> None:

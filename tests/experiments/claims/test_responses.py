@@ -14,8 +14,8 @@ from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.experiments.claims.responses import CLAIM, RESPONSE, conclude, deviations
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed
 from residuum.nets.resnet import ResNet, Variant
+from residuum.plans.plan import Executed
 from residuum.records.finding import Verdict
 
 NETS = ("plain20", "plain56", "resnet20", "resnet56")
@@ -81,11 +81,24 @@ def deviating(means: dict[str, float], spread: float = 0.01) -> dict[str, list[l
         ({"plain20": 0.92}, Verdict.DOES_NOT_HOLD),  # 0.02 above: less than the margin
         ({"plain56": 0.4}, Verdict.DOES_NOT_HOLD),
         ({"resnet56": 0.95}, Verdict.DOES_NOT_HOLD),  # the deeper net responds more strongly
+        # plain nets that are hardly further from 1 than the margin, and hardly less far
+        ({"plain20": 1.07}, Verdict.HOLDS),
+        ({"plain20": 1.04}, Verdict.NOT_DECIDED),
+        ({"plain20": 0.96, "resnet20": 1.2}, Verdict.NOT_DECIDED),
+        ({"plain20": 0.93, "resnet20": 1.2}, Verdict.DOES_NOT_HOLD),
+        # residual nets of which one or neither is
+        ({"resnet20": 1.04, "resnet56": 0.93}, Verdict.HOLDS),
+        ({"resnet20": 1.07, "resnet56": 0.96}, Verdict.HOLDS),
+        ({"resnet20": 1.04, "resnet56": 0.96}, Verdict.NOT_DECIDED),
     ],
 )
 def test_verdict(tmp_path: Path, change: dict[str, float], expected: Verdict) -> None:
     evidence = made_up(tmp_path, {net: [0.1, 0.1, 0.1] for net in NETS})
-    assert verdict(conclude(evidence, deviating(AS_PUBLISHED | change))) is expected
+    conclusion = conclude(evidence, deviating(AS_PUBLISHED | change))
+    assert verdict(conclusion) is expected
+    all_moved = all(each.decidable for each in conclusion.comparisons)
+    assert ("nothing is decided" in conclusion.summary.en) != all_moved
+    assert ("판정하지 않습니다" in conclusion.summary.ko) != all_moved
 
 
 def test_a_spread_as_large_as_the_difference_decides_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ import pytest
 from data_of_kinds import setting_of
 from made_up import diverging, made_up, names, setting, verdict, verdict_of
 
-from residuum.experiments.claims.shortcut_variants import CLAIM, DROPOUT, IDENTITY, MEAN_TRAINING_ERROR, VARIANTS, nets
+from residuum.experiments.claims.shortcut_variants import (
+    CLAIM,
+    DROPOUT,
+    IDENTITY,
+    MEAN_TRAINING_ERROR,
+    NEARLY_IDENTITY,
+    VARIANTS,
+    nets,
+)
 from residuum.records.finding import Verdict
 
 JITTER = (-0.001, 0.0, 0.001)
@@ -26,6 +34,8 @@ def errors(identity: float = 0.05, others: float = 0.1, **changed: float) -> dic
         ({"none": 0.04}, Verdict.DOES_NOT_HOLD),
         ({"none": 0.0505}, Verdict.NOT_DECIDED),  # within the spread
         ({DROPOUT: 0.04}, Verdict.DOES_NOT_HOLD),
+        ({NEARLY_IDENTITY: 0.045}, Verdict.HOLDS),  # better by less than 1 point
+        ({NEARLY_IDENTITY: 0.03}, Verdict.DOES_NOT_HOLD),
     ],
 )
 def test_verdict(tmp_path: Path, means: dict[str, float], expected: Verdict) -> None:
@@ -41,11 +51,14 @@ def test_arms_comparisons_and_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(**{"none": 0.04})))
     assert [arm.name for arm in found.arms] == list(VARIANTS)
     assert {each.a: each.quantity for each in found.comparisons}[DROPOUT] == "test error"
+    assert [each.b for each in found.comparisons if each.a == IDENTITY] == [NEARLY_IDENTITY]
     assert {each.quantity for each in found.comparisons if each.a != DROPOUT} == {"training error"}
     assert found.arms[0].measured[MEAN_TRAINING_ERROR.name].mean == pytest.approx(0.05)  # as recorded, each epoch
     assert "lower with none (4.00 %)" in found.summary.en
     assert "higher with x and F times 0.5 (10.00 %)" in found.summary.en
     assert "dropout of 0.5 (" not in found.summary.en
+    assert "이보다 작은 것: 지름길 없음 (4.00 %)" in found.summary.ko
+    assert found.comparisons[0].published.en == "12.35 against 6.61 (test, median of 5)"
 
 
 def test_diverged_trainings_count_as_chance(tmp_path: Path) -> None:
@@ -55,7 +68,9 @@ def test_diverged_trainings_count_as_chance(tmp_path: Path) -> None:
     arm = next(arm for arm in found.arms if arm.name == DROPOUT)
     assert arm.measured["test error"].values == (0.9, 0.9, 0.9)
     assert not arm.runs
-    assert found.summary.en.endswith("3 trainings diverged, counted as the error of chance, 90%.")
+    assert arm.measured[MEAN_TRAINING_ERROR.name].values == (0.9, 0.9, 0.9)
+    assert evidence.diverged_in_words.en.startswith("3 trainings diverged")
+    assert found.summary.en.endswith(evidence.diverged_in_words.en)
     assert verdict(found) is Verdict.HOLDS
     assert CLAIM.excuses_failures
 

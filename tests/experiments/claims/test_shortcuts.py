@@ -44,6 +44,8 @@ def test_summary_and_arms(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.084, 0.087, 0.090)))
     assert "A, B, C, where the paper has C, B, A" in found.summary.en
     assert "0.60 points below" in found.summary.en
+    assert "0.60 %p 낮습니다" in found.summary.ko
+    assert [arm.label.ko for arm in found.arms] == ["옵션 A", "옵션 B", "옵션 C"]
     counted = [arm.measured[PARAMETERS.name].mean for arm in found.arms]
     a, b, c = counted
     assert a == 269_722

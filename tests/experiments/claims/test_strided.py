@@ -43,6 +43,8 @@ def test_summary(tmp_path: Path) -> None:
     found = CLAIM.measure(made_up(tmp_path, errors(0.08, 0.07, 0.09)))
     assert "8.00 ± 0.10 % with stride, 7.00 ± 0.10 % with maximum pooling" in found.summary.en
     assert "take the same number of multiply-adds, 40.55 million" in found.summary.en
+    assert "A 13.46 against 12.47" in found.comparisons[0].published.en
+    assert [arm.label.ko for arm in found.arms] == ["보폭", "최대 풀링", "평균 풀링"]
     assert "최대 풀링 7.00 ± 0.10 %" in found.summary.ko
     assert "곱셈-덧셈 수는 같으며, 보폭을 쓸 때 32x32 이미지 한 장에 4,055만 번" in found.summary.ko
 

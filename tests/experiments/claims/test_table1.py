@@ -9,7 +9,7 @@ from made_up import setting, verdict
 
 from residuum.experiments.claims.table1 import CLAIM, COLUMNS, ROWS, Counted, Row, conclude, count
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed
+from residuum.plans.plan import Executed
 from residuum.records.finding import Verdict, judge
 
 # Exact counts of He et al.'s nets, options A (18 and 34 layers) and B, stride on the first 1x1.

@@ -65,6 +65,13 @@ def test_only_the_papers_budget_is_held_against_the_printed_errors(tmp_path: Pat
     found = CLAIM.measure(made_up(tmp_path / "near", everything, setting_of("colour", "paper")))
     assert verdict(found) is Verdict.HOLDS
     assert sum(each.relation == "near" and each.quantity == "test error" for each in found.comparisons) == 5
+    assert [(each.a, each.b) for each in found.comparisons if each.relation == "above"] == [
+        ("resnet20", "resnet56"),
+        ("resnet56", "resnet110"),
+    ]
+    rising = everything | {"resnet110": [0.0709, 0.0710, 0.0708]}  # near the printed value, above 56 layers
+    found = CLAIM.measure(made_up(tmp_path / "rising", rising, setting_of("colour", "paper")))
+    assert verdict(found) is Verdict.DOES_NOT_HOLD
     off = everything | {"resnet44": [0.0817, 0.0820, 0.0814]}
     found = CLAIM.measure(made_up(tmp_path / "far", off, setting_of("colour", "paper")))
     arms = {arm.name: arm.measured for arm in found.arms}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from made_up import names, setting, verdict
+from tiny_evidence import concluded
 
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
@@ -116,7 +119,26 @@ INVARIANT, STEADY = [0.999, 0.998, 0.999], {"stride": 0.6, "max pooling": 0.4, "
 )
 def test_verdict(same: dict[str, list[float]], layers: dict[str, float], expected: Verdict) -> None:
     changes = {name: Measured((each - 0.001, each, each + 0.001)) for name, each in layers.items()}
-    assert verdict(conclude(shares(same), changes, ())) is expected
+    assert verdict(conclude(shares(same), changes, (), side=8, augmented=False)) is expected
+
+
+@pytest.mark.parametrize(("side", "augmented", "said"), [(8, False, "moved no image"), (32, True, "at random")])
+def test_the_summary_says_how_large_a_pixel_is_and_whether_training_moved_images(
+    side: int, augmented: bool, said: str
+) -> None:
+    changes = {name: Measured((each, each)) for name, each in STEADY.items()}
+    found = conclude(shares({}), changes, (), side=side, augmented=augmented)
+    assert f"one pixel of {side}" in found.summary.en
+    assert said in found.summary.en
+    assert f"{side}픽셀" in found.summary.ko
+    assert ("증강 없음" in found.summary.ko) != augmented
+    assert found.arms[-1].korean == "한 층, 평균 풀링"
+
+
+def test_it_runs_from_end_to_end_on_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = concluded(CLAIM, [*NETS], tmp_path, monkeypatch)
+    assert "one pixel of 8" in found.summary.en
+    assert "Training moved no image" in found.summary.en
 
 
 def test_plan() -> None:

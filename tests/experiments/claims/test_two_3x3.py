@@ -22,7 +22,7 @@ from residuum.experiments.claims.two_3x3 import (
     counted,
 )
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed
+from residuum.plans.plan import Executed
 from residuum.records.finding import Measured, Verdict, exactly
 
 TAKEN = {name: Measured((1.0, 1.1, 1.2)) for name in STACKS}
@@ -53,10 +53,22 @@ def test_what_is_counted_decides_not_the_time() -> None:
     assert verdict(conclude(found, TAKEN)) is Verdict.HOLDS
     slow = conclude(found, TAKEN | {"two 3x3": Measured((9.0, 9.9, 10.8))})
     assert verdict(slow) is Verdict.HOLDS
-    assert "they take 900% of its time" in slow.summary.en
-    assert "900%" in slow.summary.ko
+    assert "they take 900 % of its time" in slow.summary.en
+    assert "900 %" in slow.summary.ko
     fewer = found | {"one 5x5": found["one 5x5"] | {WEIGHTS.name: exactly(17)}}
     assert verdict(conclude(fewer, TAKEN)) is Verdict.DOES_NOT_HOLD
+
+
+def test_what_follows_and_is_not_printed_is_marked() -> None:
+    found = conclude({name: counted(stack) for name, stack in STACKS.items()}, TAKEN)
+    published = {arm.name: arm.published for arm in found.arms}
+    assert published["one 5x5"].en == "25 C^2 (follows from section 2.3)"
+    assert published["one 7x7"].en == published["one 7x7"].ko == "49 C^2"
+    assert [each.published.en for each in found.comparisons if each.quantity == WEIGHTS.name] == [
+        "25 C^2 against 18 C^2 (follows from section 2.3)",
+        "49 C^2 against 27 C^2",
+    ]
+    assert found.arms[1].korean == "3x3 두 층"
 
 
 def test_the_timed_nets_are_the_counted_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,6 +78,10 @@ def test_it_runs_from_end_to_end_and_holds_of_the_architecture(tmp_path: Path, m
     errors = {arm.name: arm.measured[ERROR.name].values for arm in conclusion.arms}
     assert max(*errors[PRE], *errors[UNTRAINED[DEEP_PRE]]) < 1e-6
     assert min(*errors[POST], *errors[DEEP_POST]) > 0.01
+    korean = {arm.name: arm.label.ko for arm in conclusion.arms}
+    assert korean[UNTRAINED[DEEP_PRE]] == f"{DEEP_PRE}, 학습 전"
+    assert korean[PRE] == PRE
+    assert f"{DEEP_PRE}, 학습 전: 반올림 오차뿐이다" in [each.statement.ko for each in conclusion.comparisons]
 
 
 def test_it_plans_nets_that_others_train_as_well() -> None:

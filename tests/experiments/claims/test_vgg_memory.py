@@ -21,7 +21,7 @@ from residuum.experiments.claims.vgg_memory import (
     parts,
 )
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed
+from residuum.plans.plan import Executed
 from residuum.records.finding import Verdict, judge
 
 WIDTHS, CONVOLUTIONS = (64, 128, 256, 512, 512), (2, 2, 3, 3, 3)
@@ -53,5 +53,9 @@ def test_what_is_taught_of_the_sum_is_wrong_and_of_the_shares_right() -> None:
     assert verdicts == [Verdict.DOES_NOT_HOLD, Verdict.DOES_NOT_HOLD, Verdict.HOLDS, Verdict.HOLDS]
     assert verdict(found) is Verdict.DOES_NOT_HOLD
     assert "15,237,608 values, 61.0 MB" in found.summary.en
+    assert "63 % of them, the linear layers 89 % of all" in found.summary.en
     assert "15,237,608개, fp32로 61.0 MB" in found.summary.ko
+    assert "값의 63 %를, 완전 연결 층이 전체 매개변수의 89 %를" in found.summary.ko
+    korean = [arm.label.ko for arm in found.arms]
+    assert korean == ["전체", "이미지", "앞쪽 합성곱 층", "뒤쪽 합성곱 층", "풀링 층", "완전 연결 층"]
     assert (found.basis, names(CLAIM.plan(setting()))) == ("counted", [])

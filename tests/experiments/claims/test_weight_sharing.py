@@ -7,9 +7,9 @@ from made_up import names, setting, verdict
 
 from residuum.experiments.claims.weight_sharing import CLAIM, FULL, LAYERS, SHARED, UNSHARED, measure
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import Executed
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
+from residuum.plans.plan import Executed
 from residuum.records.finding import Verdict
 
 BY_HAND = {
@@ -29,6 +29,7 @@ def test_the_numbers_by_hand_and_the_verdict() -> None:
     assert "34,944 parameters" in found.summary.en
     assert "105,705,600, and 44.9 billion" in found.summary.en
     assert "105,705,600개, 완전 연결 층이라면 449억 개" in found.summary.ko
+    assert [arm.label.ko for arm in found.arms] == ["lenet5의 첫 층", "alexnet_2012의 첫 층", "vgg16의 첫 층"]
     assert (found.basis, names(CLAIM.plan(setting()))) == ("counted", [])
 
 

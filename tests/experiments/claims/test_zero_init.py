@@ -19,18 +19,20 @@ JITTER = (-0.001, 0.0, 0.001)
 USUAL_RUNS, ZERO_RUNS = "resnet56", "resnet56,zero_init_residual=True"
 
 
-def with_curves(directory: Path, early: Mapping[str, float], final: Mapping[str, float]) -> Evidence:
-    """Runs of three seeds with these errors of the first epoch and at the end."""
+def with_curves(
+    directory: Path, early: Mapping[str, float], final: Mapping[str, float], updates: int = 400
+) -> Evidence:
+    """Runs of three seeds with these errors of the first epoch, of so many updates, and at the end."""
     evidence = made_up(directory, {name: [mean + each for each in JITTER] for name, mean in final.items()})
     for name, run in evidence.done.runs.items():
         at_first = early[name.rpartition("-seed")[0]]
-        write_curve(run.path, [at_first + JITTER[int(name[-1])], *[0.0] * 9])
+        write_curve(run.path, [at_first + JITTER[int(name[-1])], *[0.0] * 9], updates)
     return evidence
 
 
-def write_curve(path: Path, errors: Sequence[float]) -> None:
+def write_curve(path: Path, errors: Sequence[float], updates: int) -> None:
     records = [
-        {"step": 10 * epoch, "train_error": error, "test_error": error, "val_error": error}
+        {"step": updates * epoch, "train_error": error, "test_error": error, "val_error": error}
         for epoch, error in enumerate(errors, start=1)
     ]
     (path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
@@ -51,6 +53,24 @@ def test_verdict(tmp_path: Path, early: tuple[float, float], final: tuple[float,
     runs = (USUAL_RUNS, ZERO_RUNS)
     evidence = with_curves(tmp_path, dict(zip(runs, early, strict=True)), dict(zip(runs, final, strict=True)))
     assert verdict(CLAIM.measure(evidence)) is expected
+
+
+@pytest.mark.parametrize(
+    ("updates", "final", "expected"),
+    [
+        (300, 0.05, Verdict.HOLDS),
+        (299, 0.05, Verdict.NOT_DECIDED),
+        (30, 0.05, Verdict.NOT_DECIDED),
+        (30, 0.08, Verdict.DOES_NOT_HOLD),  # what comes out at the end is judged all the same
+    ],
+)
+def test_a_start_of_few_updates_is_not_judged(tmp_path: Path, updates: int, final: float, expected: Verdict) -> None:
+    early, at_last = {USUAL_RUNS: 0.4, ZERO_RUNS: 0.3}, {USUAL_RUNS: 0.05, ZERO_RUNS: final}
+    found = CLAIM.measure(with_curves(tmp_path, early, at_last, updates))
+    assert verdict(found) is expected
+    assert f"({updates} updates)" in found.summary.en
+    assert f"갱신 {updates}번" in found.summary.ko
+    assert ("So few updates" in found.summary.en) == (updates < 300)
 
 
 def test_the_early_error_is_of_the_epoch_that_ends_nearest_to_a_tenth() -> None:

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.identity_blocks import block_numbers, identity_blocks
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_split
 from residuum.insight.jacobian import block_spectra
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
@@ -58,23 +58,25 @@ NOT_BELOW = Text(
     "이 신경망들에서 평균하면 어느 값도 1보다 작아지지 않습니다.",
 )
 NO_BOUND = Text(
-    "The 1 is a matrix to which another is added, and no lower bound.",
-    "여기서 1은 다른 행렬이 더해지는 행렬이며 하한이 아닙니다.",
+    "The 1 is no number but the identity matrix, to which another matrix is added, so that it is no lower bound.",
+    "여기서 1은 수가 아니라 단위행렬이고, 거기에 다른 행렬이 더해지므로 하한이 아닙니다.",
 )
-NO_BOUND_YET_HEALTHY = Text(
-    "The 1 is a matrix to which another is added, and no lower bound; yet in the middle block the gradient of the loss "
-    "is not weakened.",
-    "여기서 1은 다른 행렬이 더해지는 행렬이며 하한이 아닙니다. 그래도 중간 블록에서 손실의 그래디언트는 약해지지 "
-    "않습니다.",
+HEALTHY_BY_MEDIAN = Text(
+    "Yet by the median the gradient of the loss is not weakened.",
+    "그래도 중앙값으로 보면 손실의 그래디언트는 약해지지 않습니다.",
+)
+HEALTHY_EVERYWHERE = Text(
+    "Yet in no block is the gradient of the loss weakened.",
+    "그래도 손실의 그래디언트가 약해지는 블록은 하나도 없습니다.",
 )
 CAPTION = Text(
     "By what a gradient is multiplied on its way back through a block, by the block's number behind the stem: that of "
-    "the loss, and the two extremes over all gradients that there could be (singular values). The grey line is 1. "
-    "Mean over the seeds with a band of one standard deviation. No paper shows this figure; He et al. 2016, equation "
-    "5, is what the claim is read from.",
+    "the loss, and the two extremes over all gradients that there could be (singular values). The grey line is 1; the "
+    "others are means over the seeds, with a band of one standard deviation. No paper shows this figure; He et al. "
+    "2016, equation 5, is what the claim is read from.",
     "그래디언트가 블록 하나를 거슬러 지나면서 몇 배가 되는지를, 스템 다음부터 센 블록 번호에 따라 나타냈습니다: 손실의 "
-    "그래디언트, 그리고 있을 수 있는 모든 그래디언트의 양 극단(특잇값). 회색 선은 1입니다. 시드들의 평균에 "
-    "표준편차만큼 띠를 둘렀습니다. 이 그림은 어느 논문에도 없습니다. 주장은 He 등 2016, 식 5에서 끌어낸 것입니다.",
+    "그래디언트, 그리고 있을 수 있는 모든 그래디언트의 양 극단(특잇값). 회색 선은 1이고, 다른 선은 시드들의 평균이고, "
+    "띠는 ± 표준편차입니다. 이 그림은 어느 논문에도 없습니다. 주장은 He 등 2016, 식 5에서 끌어낸 것입니다.",
 )
 
 
@@ -127,7 +129,7 @@ def measure(evidence: Evidence) -> Conclusion:
 def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclusion:
     """Judge what was seen: for each net a look for each seed."""
     taught = {SMALLEST.name: exactly(1.0), LEAST.name: exactly(1.0)}
-    arms = [Arm(name=AS_TAUGHT, published=AT_LEAST_1, measured=taught)]
+    arms = [Arm(name=AS_TAUGHT, korean="강의 내용대로", published=AT_LEAST_1, measured=taught)]
     arms += [
         Arm(name=net, published=NOTHING, measured=_measured(found), runs=tuple(evidence.runs(net)))
         for net, found in looks.items()
@@ -174,16 +176,23 @@ def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> Text:
             f"{each[MEDIAN.name].mean:.2f} in the middle one of its blocks, and by {each[LEAST.name].mean:.2f} in the "
             f"one that keeps least.",
             f"학습한 {net} 신경망의 블록은 그래디언트를 작게는 {each[SMALLEST.name].mean:.2f}배로 줄이고 크게는 "
-            f"{each[LARGEST.name].mean:.1f}배로 늘릴 수 있습니다. 손실의 그래디언트는 남는 비가 중간인 블록에서 "
-            f"{each[MEDIAN.name].mean:.2f}배, 가장 적게 남는 블록에서 {each[LEAST.name].mean:.2f}배가 됩니다.",
+            f"{each[LARGEST.name].mean:.1f}배로 늘릴 수 있습니다. 손실의 그래디언트가 블록을 지나며 몇 배가 "
+            f"되는지를 보면 중앙값은 {each[MEDIAN.name].mean:.2f}배, 최솟값은 {each[LEAST.name].mean:.2f}배입니다.",
         )
         for net, each in nets.items()
     ]
+    return paragraph([*said, *_in_words(nets)])
+
+
+def _in_words(nets: Mapping[str, Mapping[str, Measured]]) -> list[Text]:
+    """What the numbers of all nets say of the bound, and of the gradient of the loss."""
     bound = min(each[quantity.name].mean for each in nets.values() for quantity in (SMALLEST, LEAST))
-    usual = min(each[MEDIAN.name].mean for each in nets.values())
     if bound >= 1 - MARGIN:
-        return paragraph([*said, NOT_BELOW])
-    return paragraph([*said, NO_BOUND_YET_HEALTHY if usual >= 1 - MARGIN else NO_BOUND])
+        return [NOT_BELOW]
+    if min(value for each in nets.values() for value in each[LEAST.name].values) >= 1 - MARGIN:
+        return [NO_BOUND, HEALTHY_EVERYWHERE]
+    usual = min(each[MEDIAN.name].mean for each in nets.values())
+    return [NO_BOUND, HEALTHY_BY_MEDIAN if usual >= 1 - MARGIN else NOTHING]
 
 
 def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:
@@ -209,7 +218,7 @@ CLAIM = Claim(
         "The gradient through a residual block is at least 1, so it cannot vanish",
         "잔차 블록을 지나는 그래디언트는 적어도 1이므로 사라질 수 없다",
     ),
-    source="taught, after He et al. 2016, equation 5",
+    source=Text("taught, after He et al. 2016, equation 5", "강의 내용(He 등 2016, 식 5에 근거)"),
     group="taught",
     measure=measure,
     plan=plan,

@@ -6,10 +6,10 @@ one of 50 layers at 3.8 in place of 3.6e9 multiply-adds; the 10-crop top-1 error
 or 24.52 (option B) to 22.85.
 
 The cost of these two nets is counted whatever the data: `resnet34` (option B, as the 50 layers have) and `resnet50_v1`
-(stride on the first 1x1, as published). The accuracy is measured on them for a folder of photographs. For small images
-it is measured on the same exchange in ResNet-20: its nine blocks as bottlenecks of option B with the stride on the
-first 1x1, 29 layers; what these two cost is shown beside, at their published input (3x32x32), and not judged, since the
-paper has no such pair.
+(stride on the first 1x1, as released). The accuracy is measured on them for a folder of photographs. For small images
+it is measured on the same exchange in ResNet-20 of option B: its nine blocks as bottlenecks of option B with the stride
+on the first 1x1, 29 layers, so that nothing but the blocks differs; what these two cost is shown beside, at their
+published input (3x32x32), and not judged, since the paper has no such pair.
 
 How the verdict falls:
 
@@ -25,10 +25,10 @@ from collections.abc import Mapping, Sequence
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.printed import cifar_error
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
 from residuum.records.text import Text
 from residuum.report.figures import Drawing
@@ -37,16 +37,19 @@ from residuum.report.measured_figures import Bar, bars
 SAME_COST = 0.1  # of the cost of the net of basic blocks
 MACS = Quantity("MACs", "G", korean="곱셈-덧셈")
 COUNTED = ("resnet34", "resnet50_v1")  # basic blocks, bottlenecks
-SMALL = ("resnet20", "resnet20+block=bottleneck+shortcut=project+stride_on=first")
+SMALL = ("resnet20+shortcut=project", "resnet20+block=bottleneck+shortcut=project+stride_on=first")
 PUBLISHED = {
     "resnet34": Text(
         "3.6e9, 24.52 (ImageNet, top-1, 10-crop; option A 25.03)",
         "3.6e9, 24.52 (ImageNet, top-1, 10-crop; 옵션 A는 25.03)",
     ),
     "resnet50_v1": Text.same("3.8e9, 22.85 (ImageNet, top-1, 10-crop)"),
-    "resnet20": cifar_error("resnet20"),
+    SMALL[0]: Text(f"option A: {cifar_error('resnet20').en}", f"옵션 A는 {cifar_error('resnet20').ko}"),
 }
-NAMES = {SMALL[1]: "resnet20 of bottlenecks"}  # of arms, where other than the net's
+NAMES = {  # of arms, where other than the net's
+    SMALL[0]: Text("resnet20 of option B", "resnet20(옵션 B)"),
+    SMALL[1]: Text("resnet20 of bottlenecks", "병목 블록을 쓴 resnet20"),
+}
 NOT_PUBLISHED = Text("not of the paper: 29 layers", "논문에 없음: 29층")
 IN_FIGURE = (
     ("resnet34_a", "34 layers, option A", 0.2503),
@@ -97,11 +100,11 @@ def measure(evidence: Evidence) -> Conclusion:
             ),
             Comparison(
                 statement=Text(
-                    f"{_name(bottleneck)} does better on new images than {basic}",
-                    f"새 이미지에서 병목 블록을 쓴 신경망이 {basic} 신경망보다 낫다",
+                    f"{_name(bottleneck).en} does better on new images than {_name(basic).en}",
+                    f"새 이미지에서 병목 블록을 쓴 신경망이 {_name(basic).ko} 신경망보다 낫다",
                 ),
-                a=basic,
-                b=_name(bottleneck),
+                a=_name(basic).en,
+                b=_name(bottleneck).en,
                 relation="above",
                 margin=0.0,
                 quantity=error.name,
@@ -125,12 +128,12 @@ def macs(net: str) -> Measured:
 def _arm(evidence: Evidence, net: str) -> Arm:
     published, own = PUBLISHED.get(net, NOT_PUBLISHED), {MACS.name: macs(net)}
     if net in nets(evidence.setting):
-        return evidence.arm(net, published, name=_name(net), own=own)
+        return evidence.arm(net, published, name=_name(net).en, korean=_name(net).ko, own=own)
     return Arm(name=net, published=published, measured=own)
 
 
-def _name(net: str) -> str:
-    return NAMES.get(net, net)
+def _name(net: str) -> Text:
+    return NAMES.get(net, Text.same(net))
 
 
 def _summary(errors: Mapping[str, Measured], error: Quantity) -> Text:
@@ -146,13 +149,13 @@ def _summary(errors: Mapping[str, Measured], error: Quantity) -> Text:
     published, own = _more(*COUNTED), _more(basic, bottleneck)
     return Text(
         f"Counted, 50 layers of bottlenecks take {published.en} multiply-adds than 34 layers of basic blocks. "
-        f"Measured, {basic} ends at a {error.name} of {errors[basic].percent()}; with bottlenecks in place of its "
-        f"basic blocks, for {own.en} multiply-adds, it is {errors[bottleneck].percent()}, {way.en}. Published for 34 "
-        "and 50 layers on ImageNet: 1.67 points lower.",
-        f"세어 보면 병목 블록 50층의 곱셈-덧셈은 기본 블록 34층보다 {published.ko}. 재어 보면 {basic} 신경망의 "
-        f"{error.label.ko}는 {errors[basic].percent()}이고, 기본 블록을 병목 블록으로 바꾸면 곱셈-덧셈은 {own.ko}. "
-        f"그때의 오차는 {errors[bottleneck].percent()}로, {way.ko}. ImageNet에서 발표된 오차는 50층이 34층보다 1.67 %p "
-        "낮습니다.",
+        f"Measured, {_name(basic).en} ends at a {error.name} of {errors[basic].percent()}; with bottlenecks in place "
+        f"of its basic blocks, for {own.en} multiply-adds, it is {errors[bottleneck].percent()}, {way.en}. Published "
+        "for 34 and 50 layers on ImageNet: 1.67 points lower.",
+        f"세어 보면 병목 블록 50층의 곱셈-덧셈은 기본 블록 34층보다 {published.ko}. 재어 보면 {_name(basic).ko} "
+        f"신경망의 {error.label.ko}는 {errors[basic].percent()}입니다. 기본 블록을 병목 블록으로 바꾼 신경망은 "
+        f"곱셈-덧셈이 {own.ko}. 그 오차는 {errors[bottleneck].percent()}로, {way.ko}. ImageNet에서 발표된 오차는 "
+        "50층이 34층보다 1.67 %p 낮습니다.",
     )
 
 
@@ -180,9 +183,15 @@ CLAIM = Claim(
         "Bottleneck blocks give 50 layers for about the cost of 34, and the deeper net is the more accurate",
         "병목 블록을 쓰면 34층과 비슷한 비용으로 50층을 쌓을 수 있고, 이렇게 깊어진 신경망이 더 정확하다",
     ),
-    source="He et al. 2015, section 4.1, Figure 5, Tables 1 and 3",
+    source=Text("He et al. 2015, section 4.1, Figure 5, Tables 1 and 3", "He 등 2015, 4.1절, 그림 5, 표 1과 3"),
     group="He et al. 2015",
     measure=measure,
     plan=plan,
+    rule_changed=Text(
+        "After the second record of quick the net of basic blocks has option B as well (resnet20+shortcut=project), "
+        "since resnet20 of option A differed from the net of bottlenecks in its shortcuts too.",
+        "quick의 두 번째 기록 뒤에, 기본 블록 신경망도 옵션 B로 바꾸었습니다(resnet20+shortcut=project). 옵션 A의 "
+        "resnet20은 병목 블록 신경망과 지름길까지 달랐기 때문입니다.",
+    ),
     kinds=frozenset({"grey", "colour", "folder"}),
 )

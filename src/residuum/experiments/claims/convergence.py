@@ -25,8 +25,8 @@ import numpy as np
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Comparison, Measured, Quantity
 from residuum.records.text import Text
 from residuum.report.figures import lines
@@ -44,8 +44,8 @@ CAPTION = Text(
     "Training error, mean over the seeds with a band of one standard deviation; it counts the batches of each epoch as "
     "they were trained on. Compare the thin lines of He et al. 2015, Figure 4, of 18 and 34 layers, which has the "
     "plain nets on the left, the residual ones on the right.",
-    "학습 오차이며, 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 에폭마다 학습에 쓴 배치에서 그대로 센 값입니다. He "
-    "등 2015, 그림 4의 18층과 34층 가는 선(왼쪽이 plain, 오른쪽이 잔차 신경망)과 비교해 보십시오.",
+    "학습 오차이며, 에폭마다 학습하면서 그 배치에서 그대로 센 값입니다. 선은 시드들의 평균이고, 띠는 ± 표준편차입니다. "
+    "He 등 2015, 그림 4의 18층과 34층 가는 선(왼쪽이 plain 신경망, 오른쪽이 잔차 신경망)과 비교해 보십시오.",
 )
 
 
@@ -96,7 +96,7 @@ def measure(evidence: Evidence) -> Conclusion:
             Comparison(
                 statement=Text(
                     f"{PLAIN} takes longer than {RESIDUAL} to the training error that it has itself at half",
-                    f"{PLAIN} 신경망은 자신이 학습의 절반에서 보인 학습 오차에 이르는 데 {RESIDUAL} 신경망보다 오래 "
+                    f"학습 절반 시점의 {PLAIN} 학습 오차에 이르는 데 {PLAIN} 신경망이 {RESIDUAL} 신경망보다 오래 "
                     "걸린다",
                 ),
                 a=PLAIN,
@@ -120,9 +120,9 @@ def _summary(mark: float, shares: dict[str, Measured], means: dict[str, Measured
         f"{shares[PLAIN].percent()} of its training to get there, {RESIDUAL} {shares[RESIDUAL].percent()}. Over all "
         f"epochs the mean training error is {means[PLAIN].percent()} for {PLAIN} and {means[RESIDUAL].percent()} for "
         f"{RESIDUAL}.",
-        f"학습의 절반에서 {PLAIN} 신경망의 학습 오차는 {100 * mark:.2f} %입니다. 여기에 이르는 데 {PLAIN} 신경망은 "
-        f"학습의 {shares[PLAIN].percent()}, {RESIDUAL} 신경망은 {shares[RESIDUAL].percent()}가 걸립니다. 모든 에폭에 "
-        f"걸친 평균 학습 오차는 {PLAIN} 신경망 {means[PLAIN].percent()}, {RESIDUAL} 신경망 "
+        f"학습이 절반 진행되었을 때 {PLAIN} 신경망의 학습 오차는 {100 * mark:.2f} %입니다. 여기에 이르는 데 "
+        f"{PLAIN} 신경망은 학습의 {shares[PLAIN].percent()}, {RESIDUAL} 신경망은 {shares[RESIDUAL].percent()}가 "
+        f"걸립니다. 모든 에폭에 걸친 평균 학습 오차는 {PLAIN} 신경망 {means[PLAIN].percent()}, {RESIDUAL} 신경망 "
         f"{means[RESIDUAL].percent()}입니다.",
     )
 
@@ -131,9 +131,9 @@ CLAIM = Claim(
     name="convergence",
     statement=Text(
         "A residual net converges faster than the plain net of the same layers",
-        "잔차 신경망은 층이 같은 plain 신경망보다 빨리 수렴한다",
+        "잔차 신경망은 층이 같은 plain 신경망(지름길이 없는 신경망)보다 빨리 수렴한다",
     ),
-    source="He et al. 2015, section 4.1, Figure 4",
+    source=Text("He et al. 2015, section 4.1, Figure 4", "He 등 2015, 4.1절, 그림 4"),
     group="taught",
     measure=measure,
     plan=plan,

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from residuum.errors import InputError
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.printed import BETTER, FIGURE_ONLY, WORSE, cifar_error
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Comparison, Measured
 from residuum.records.text import Text
 from residuum.report.figures import error_curves
@@ -42,9 +42,9 @@ CAPTION = Text(
     "Training (thin, dashed) and test or validation (bold) error, mean over the seeds with a band of one standard "
     "deviation. Training error counts the batches of each epoch as they were trained on. Test error is drawn for the "
     "figure only; nothing was chosen by it. Compare He et al. 2015, Figure 6.",
-    "학습 오차(가는 점선)와 시험 또는 검증 오차(굵은 선)이며, 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 학습 "
-    "오차는 에폭마다 학습에 쓴 배치에서 그대로 센 값입니다. 시험 오차는 그림에 보이기만 하고, 무엇을 고르는 데 쓰지 "
-    "않았습니다. He 등 2015, 그림 6과 비교해 보십시오.",
+    "학습 오차(가는 점선)와 시험 또는 검증 오차(굵은 선)입니다. 선은 시드들의 평균이고, 띠는 ± 표준편차입니다. 학습 "
+    "오차는 에폭마다 학습하면서 그 배치에서 그대로 센 값입니다. 시험 오차는 그림에 보이기만 하고, 무엇을 고르는 데 "
+    "쓰지 않았습니다. He 등 2015, 그림 6과 비교해 보십시오.",
 )
 
 
@@ -155,9 +155,9 @@ def _summary(training: dict[str, Measured]) -> Text:
         f"Without shortcuts, {names[0]} ends at a training error of {errors[0]} and the deeper {names[1]} at "
         f"{errors[1]}, though it could copy the shallow net and let its other layers do nothing. With shortcuts, "
         f"{names[2]} ends at {errors[2]} and {names[3]} at {errors[3]}.",
-        f"지름길이 없으면 {names[0]} 신경망의 마지막 학습 오차는 {errors[0]}입니다. 더 깊은 {names[1]} 신경망은 얕은 "
-        f"신경망을 그대로 본뜨고 나머지 층은 아무 일도 하지 않을 수 있는데도 {errors[1]}입니다. 지름길이 있으면 "
-        f"{names[2]} 신경망은 {errors[2]}, {names[3]} 신경망은 {errors[3]}입니다.",
+        f"지름길이 없으면 학습이 끝났을 때 {names[0]} 신경망의 학습 오차는 {errors[0]}입니다. 더 깊은 {names[1]} "
+        "신경망은 얕은 신경망을 그대로 본뜨고 나머지 층은 아무 일도 하지 않게 둘 수 있는데도 "
+        f"{errors[1]}입니다. 지름길이 있으면 {names[2]} 신경망은 {errors[2]}, {names[3]} 신경망은 {errors[3]}입니다.",
     )
 
 
@@ -165,9 +165,9 @@ CLAIM = Claim(
     name="degradation",
     statement=Text(
         "Deeper plain networks have higher training error; with shortcuts they do not",
-        "지름길이 없는 신경망은 깊어질수록 학습 오차가 커지고, 지름길이 있으면 그렇지 않다",
+        "plain 신경망(지름길이 없는 신경망)은 깊어질수록 학습 오차가 커지고, 지름길이 있으면 그렇지 않다",
     ),
-    source="He et al. 2015, Figures 1, 4 and 6, Table 2",
+    source=Text("He et al. 2015, Figures 1, 4 and 6, Table 2", "He 등 2015, 그림 1, 4, 6, 표 2"),
     group="He et al. 2015",
     measure=measure,
     plan=plan,

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_split
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
@@ -33,6 +33,7 @@ from residuum.report.measured_figures import Line, lines_over
 
 WITH, WITHOUT = "resnet56", "resnet56+batch_norm=no"
 UNTRAINED = {net: f"{net}, untrained" for net in (WITHOUT, WITH)}
+KOREAN = {name: f"{net}, 학습 전" for net, name in UNTRAINED.items()}
 MARGIN = 1.0  # powers of ten
 
 GROWTH = Quantity("growth of the gradient", "powers of ten", korean="그래디언트가 커진 정도")
@@ -45,7 +46,7 @@ CAPTION = Text(
     "goes backwards through the net. Mean over the seeds with a band of one standard deviation. Compare Zhang et al. "
     "2019, section 2, who expect a straight line without normalisation; they have no such figure.",
     "블록마다 입력에서 잰 그래디언트의 크기를 마지막 블록의 출력에서 잰 크기로 나눈 값입니다. 오른쪽에서 왼쪽으로 "
-    "신경망을 거슬러 올라갑니다. 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 정규화가 없으면 직선이 되리라고 본 "
+    "신경망을 거슬러 올라갑니다. 선은 시드들의 평균이고, 띠는 ± 표준편차입니다. 정규화가 없으면 직선이 되리라고 본 "
     "Zhang 등 2019의 2절과 비교해 보십시오. 그 논문에 이런 그림은 없습니다.",
 )
 
@@ -85,7 +86,13 @@ def conclude(evidence: Evidence, found: Mapping[str, Sequence[Growth]]) -> Concl
     """Judge what was seen: for each arm the growth in each seed's net."""
     runs = tuple(evidence.runs(WITH))
     arms = tuple(
-        Arm(name=name, published=NOTHING, measured=_measured(each), runs=runs if name == WITH else ())
+        Arm(
+            name=name,
+            published=NOTHING,
+            measured=_measured(each),
+            runs=runs if name == WITH else (),
+            korean=KOREAN.get(name, ""),
+        )
         for name, each in found.items()
     )
     return Conclusion(
@@ -148,7 +155,7 @@ CLAIM = Claim(
         "Gradients can still explode in a residual network: without normalisation they grow from block to block",
         "잔차 신경망에서도 그래디언트는 폭발할 수 있다: 정규화가 없으면 블록을 거슬러 오를수록 커진다",
     ),
-    source="taught; Zhang et al. 2019 (Fixup), section 2",
+    source=Text("taught; Zhang et al. 2019 (Fixup), section 2", "강의 내용; Zhang 등 2019(Fixup), 2절"),
     group="taught",
     measure=measure,
     plan=plan,

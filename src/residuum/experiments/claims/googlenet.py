@@ -1,7 +1,8 @@
 """GoogLeNet has twelve times fewer parameters than AlexNet, and is twice as fast.
 
-Szegedy et al. 2014, section 1: 12 times fewer parameters than the net of Krizhevsky et al. 2012. That it is "twice as
-fast" is how this is retold in notes; the lecture slides of CS231n say "2x more compute".
+Szegedy et al. 2014, section 1: 12 times fewer parameters than the net of Krizhevsky et al. 2012. That would be 5
+million, where the paper's own Table 1 adds up to 6.8 million, or to 7.0: its rows are right if a K is 1,024. That it is
+"twice as fast" is how this is retold in notes; the lecture slides of CS231n say "2x more compute".
 
 Parameters and multiply-adds are counted, GoogLeNet without the auxiliary heads that only training uses. Time is that of
 a forward pass over 8 images in eval mode and fp32, as the nets are built, in alternating rounds on the threads that the
@@ -30,25 +31,25 @@ from residuum.report.measured_figures import Bar, bars
 BATCH, ROUNDS, REPEATS = 8, 7, 2
 ALEXNET, GOOGLENET = "alexnet_2012", "googlenet"
 PUBLISHED = {
-    GOOGLENET: Text(
-        "12 times fewer parameters than AlexNet; 1.5e9 MACs", "AlexNet보다 매개변수가 12배 적음; 1.5e9 MACs"
-    ),
+    GOOGLENET: Text("12 times fewer parameters than AlexNet; 1.5e9 MACs", "매개변수가 AlexNet의 12분의 1; 1.5e9 MACs"),
     "googlenet_bn": NOTHING,
     ALEXNET: Text("60 million parameters", "매개변수 6천만 개"),
     "alexnet": NOTHING,
 }
 PARAMETERS = Quantity("parameters", "million", korean="매개변수")
-FEWER = Quantity("fewer parameters than AlexNet", "times", korean="AlexNet의 매개변수가 몇 배인지")
+FEWER = Quantity("fewer parameters than AlexNet", "times", korean="AlexNet의 매개변수(이 신경망의 몇 배)")
 MACS = Quantity("multiply-adds", "million", korean="곱셈-덧셈")
-TIME = Quantity("time of an image", "ms", korean="이미지 한 장의 시간")
+TIME = Quantity("time of an image", "ms", korean="이미지 한 장에 걸린 시간")
 SPEED = Quantity("speed of AlexNet's", "times", korean="AlexNet 대비 속도")
 TAUGHT_FEWER, FEWER_ROUNDING = 12.0, 0.5
 TWICE_AS_ROUNDED = 1.5
+# K, of Szegedy et al. 2014, Table 1, column "params": both convolutions, nine inception modules, linear layer.
+PRINTED_PARAMETERS = (2.7, 112, 159, 380, 364, 437, 463, 580, 840, 1072, 1388, 1000)
 CAPTION = Text(
     "Left: how many times fewer parameters than AlexNet of 2012. Right: how many times its images a second, mean over "
     "the rounds with one standard deviation. Diamonds are what is taught. One is AlexNet itself.",
-    "왼쪽: 매개변수가 2012년의 AlexNet보다 몇 배 적은지. 오른쪽: 1초에 처리하는 이미지 수가 AlexNet의 몇 배인지, 여러 "
-    "차례 잰 값의 평균과 표준편차. 마름모는 강의에서 가르치는 값입니다. 1은 AlexNet 자신입니다.",
+    "왼쪽: 2012년 AlexNet의 매개변수가 그 신경망의 몇 배인지. 오른쪽: 1초에 처리하는 이미지 수가 AlexNet의 몇 배인지, "
+    "여러 차례 잰 값의 평균과 표준편차. 마름모는 강의에서 가르치는 값입니다. 1은 AlexNet 자신입니다.",
 )
 WHY = Text(
     "Few parameters do not make a net fast: most of AlexNet's lie in linear layers, which use each once for an image, "
@@ -101,7 +102,7 @@ def conclude(costs: dict[str, Counted], seconds: dict[str, Measured]) -> Conclus
             Comparison(
                 statement=Text(
                     "GoogLeNet has twelve times fewer parameters than AlexNet",
-                    "GoogLeNet은 AlexNet보다 매개변수가 12배 적다",
+                    "GoogLeNet의 매개변수는 AlexNet의 12분의 1이다",
                 ),
                 a=GOOGLENET,
                 b=TAUGHT_FEWER,
@@ -120,7 +121,7 @@ def conclude(costs: dict[str, Counted], seconds: dict[str, Measured]) -> Conclus
                 relation="above",
                 margin=0.0,
                 quantity=SPEED.name,
-                published=Text("twice (taught)", "두 배(강의 내용)"),
+                published=Text("twice (as retold)", "두 배(전해지는 말)"),
             ),
         ),
         summary=_summary(costs, measured[GOOGLENET][SPEED.name].mean),
@@ -155,25 +156,42 @@ def _arm(name: str, costs: dict[str, Counted], seconds: dict[str, Measured]) -> 
 
 
 def _summary(costs: dict[str, Counted], speed: float) -> Text:
-    """Parameters, work and time in two or three sentences."""
+    """Parameters, work and time."""
     fewer = costs[ALEXNET].parameters / costs[GOOGLENET].parameters
     more = costs[GOOGLENET].macs / costs[ALEXNET].macs
-    said = Text(
-        f"GoogLeNet has {fewer:.1f} times fewer parameters than AlexNet, and does {more:.1f} times as many "
-        f"multiply-adds for an image. Here it runs at {speed:.2f} times the speed of AlexNet.",
-        f"GoogLeNet은 AlexNet보다 매개변수가 {fewer:.1f}배 적고, 이미지 한 장에 드는 곱셈-덧셈은 {more:.1f}배입니다. "
-        f"여기서 잰 속도는 AlexNet의 {speed:.2f}배입니다.",
+    needed = costs[ALEXNET].parameters / TAUGHT_FEWER / 1e6
+    printed, binary = (each * sum(PRINTED_PARAMETERS) / 1e6 for each in (1000, 1024))
+    return paragraph(
+        [
+            Text(
+                f"GoogLeNet has {fewer:.1f} times fewer parameters than AlexNet; twelve times fewer would be "
+                f"{needed:.1f} million, where the paper's own Table 1 adds up to {printed:.1f} million ({binary:.1f} "
+                f"with a K of 1,024).",
+                f"AlexNet의 매개변수는 GoogLeNet의 {fewer:.1f}배입니다. 12배이려면 GoogLeNet의 매개변수가 "
+                f"{needed:.1f} M이어야 하지만, 논문의 표 1을 더하면 {printed:.1f} M입니다(1 K를 1,024로 보면 "
+                f"{binary:.1f} M).",
+            ),
+            Text(
+                f"It does {more:.1f} times as many multiply-adds for an image: CS231n's slides, too, say twice the "
+                f"compute. Here it runs at {speed:.2f} times the speed of AlexNet.",
+                f"이미지 한 장에 드는 GoogLeNet의 곱셈-덧셈은 AlexNet의 {more:.1f}배이며, CS231n 슬라이드에도 계산량이 "
+                f"두 배라고 되어 있습니다. 여기서 잰 속도는 AlexNet의 {speed:.2f}배입니다.",
+            ),
+            WHY if speed < TWICE_AS_ROUNDED else NOTHING,
+        ]
     )
-    return paragraph([said, WHY if speed < TWICE_AS_ROUNDED else NOTHING])
 
 
 CLAIM = Claim(
     name="googlenet",
     statement=Text(
         "GoogLeNet has twelve times fewer parameters than AlexNet and is twice as fast",
-        "GoogLeNet은 AlexNet보다 매개변수가 12배 적고 두 배 빠르다",
+        "GoogLeNet의 매개변수는 AlexNet의 12분의 1이고, 속도는 두 배이다",
     ),
-    source="Szegedy et al. 2014, section 1 (parameters); lecture notes (speed)",
+    source=Text(
+        "Szegedy et al. 2014, section 1 (parameters); lecture notes (speed)",
+        "Szegedy 등 2014, 1절(매개변수); 강의 노트(속도)",
+    ),
     group="taught",
     measure=measure,
     kinds=frozenset({"grey", "colour", "folder"}),

@@ -1,5 +1,8 @@
 """Taught: "the residual path would have to be exactly -1 for the gradient to vanish", which hardly ever happens.
 
+That is so of one block: many blocks, each of which takes back a tenth, would weaken a gradient as much. What becomes of
+it in a whole net is the claim `explode`.
+
 He et al. 2016, section 2, after equation 5: the gradient at x_l is that at x_L plus what comes back through all F
 between them, and it is unlikely to be cancelled for a mini-batch, since that second part cannot in general be -1 for
 all samples in it. Where values are many, "-1" means that the part through F is the very opposite of the other.
@@ -30,10 +33,10 @@ from torch import Tensor, nn
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.identity_blocks import block_numbers, identity_blocks
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import GradientSplit, gradient_split
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.plans.plan import PlannedRun
+from residuum.records.finding import Arm, Comparison, Measured, Quantity, Verdict, judge, overall
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
@@ -56,8 +59,13 @@ CAPTION = Text(
     "and how far it points along that part. At -1, the grey line, the two would cancel. Mean over images and seeds "
     "with a band of one standard deviation over the seeds. Compare He et al. 2016, equation 5.",
     "F를 지나 돌아오는 그래디언트를 지름길로 오는 그래디언트에 대한 비로 나타냈습니다. 하나는 그 크기이고, 하나는 "
-    "지름길 쪽 그래디언트 방향의 성분입니다. 회색 선인 -1에서는 둘이 상쇄됩니다. 이미지와 시드의 평균이며 시드에 대한 "
-    "표준편차만큼 띠를 둘렀습니다. He 등 2016, 식 5와 비교해 보십시오.",
+    "지름길 쪽 그래디언트 방향의 성분입니다. 회색 선인 -1에서는 둘이 상쇄됩니다. 선은 이미지와 시드의 평균이고, 띠는 "
+    "시드에 대한 ± 표준편차입니다. He 등 2016, 식 5와 비교해 보십시오.",
+)
+
+WHOLE_NET = Text(
+    "That is of one block or stage: what becomes of a gradient in a whole net is the claim explode.",
+    "이는 블록이나 단계 하나에 대한 것이며, 신경망 전체에서 그래디언트가 어떻게 되는지는 주장 explode에서 다룹니다.",
 )
 
 
@@ -123,27 +131,29 @@ def conclude(evidence: Evidence, looks: Mapping[str, Sequence[Look]]) -> Conclus
     )
     block, stage = Text("block", "블록"), Text("stage", "단계")
     asked = [(net, HALVED, block) for net in looks] + [(net, HALVED_IN_STAGE, stage) for net in looks if net == PRE]
+    comparisons = tuple(_hardly_ever(net, quantity, where) for net, quantity, where in asked)
     return Conclusion(
         arms=arms,
         quantities=(HALVED, HALVED_IN_STAGE, OPPOSED, ALONG, SIZE),
-        comparisons=tuple(
-            Comparison(
-                statement=Text(
-                    f"hardly any gradient of {net} loses more than half in a {where.en}",
-                    f"{net} 신경망의 그래디언트가 한 {where.ko}에서 절반 넘게 줄어드는 일은 거의 없다",
-                ),
-                a=net,
-                b=0.0,
-                relation="not above",
-                margin=HARDLY_EVER,
-                quantity=quantity.name,
-                published=Text("unlikely", "일어나기 어려움"),
-            )
-            for net, quantity, where in asked
-        ),
-        summary=_summary({arm.name: arm.measured for arm in arms}),
+        comparisons=comparisons,
+        summary=_summary({arm.name: arm.measured for arm in arms}, comparisons),
         drawing=_drawing(looks),
         caption=CAPTION,
+    )
+
+
+def _hardly_ever(net: str, quantity: Quantity, where: Text) -> Comparison:
+    return Comparison(
+        statement=Text(
+            f"hardly any gradient of {net} loses more than half in a {where.en}",
+            f"{net} 신경망의 그래디언트가 한 {where.ko}에서 절반 넘게 줄어드는 일은 거의 없다",
+        ),
+        a=net,
+        b=0.0,
+        relation="not above",
+        margin=HARDLY_EVER,
+        quantity=quantity.name,
+        published=Text("unlikely", "일어나기 어려움"),
     )
 
 
@@ -157,7 +167,7 @@ def _measured(looks: Sequence[Look]) -> dict[str, Measured]:
     }
 
 
-def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> Text:
+def _summary(nets: Mapping[str, Mapping[str, Measured]], comparisons: Sequence[Comparison]) -> Text:
     said = [
         Text(
             f"In {net} the two parts of a gradient oppose each other in {each[OPPOSED.name].percent()} of all blocks "
@@ -170,15 +180,33 @@ def _summary(nets: Mapping[str, Mapping[str, Measured]]) -> Text:
         )
         for net, each in nets.items()
     ]
-    often = max(each[HALVED.name].mean for each in nets.values())
-    rarely = Text(
-        "So F takes back much of the gradient only now and then.", "따라서 F가 그래디언트를 크게 지우는 일은 드뭅니다."
+    return paragraph([*said, _how_often(nets, comparisons), WHOLE_NET])
+
+
+def _how_often(nets: Mapping[str, Mapping[str, Measured]], comparisons: Sequence[Comparison]) -> Text:
+    """How often F takes back half of a gradient, as far as the seeds are sure of it."""
+    if not any(
+        max(each[quantity].values) for each in nets.values() for quantity in (HALVED.name, HALVED_IN_STAGE.name)
+    ):
+        return Text(
+            "So here F never takes back half of a gradient.",
+            "따라서 여기서 F가 그래디언트를 절반이나 지우는 일은 한 번도 없습니다.",
+        )
+    verdict = overall([judge(each, nets) for each in comparisons])
+    if verdict is Verdict.HOLDS:
+        return Text(
+            "So F takes back half of a gradient only now and then.",
+            "따라서 F가 그래디언트를 절반이나 지우는 일은 드뭅니다.",
+        )
+    if verdict is Verdict.DOES_NOT_HOLD:
+        return Text(
+            "So F need not be exactly -1 to weaken gradients much.",
+            "따라서 F 쪽이 정확히 -1배가 아니어도 그래디언트는 크게 약해질 수 있습니다.",
+        )
+    return Text(
+        "How often F takes back half of a gradient is not clear at this budget.",
+        "F가 그래디언트를 절반이나 지우는 일이 얼마나 잦은지는 이 예산으로는 분명하지 않습니다.",
     )
-    often_enough = Text(
-        "So F need not be exactly -1 to weaken gradients much.",
-        "따라서 F 쪽이 정확히 -1배가 아니어도 그래디언트는 크게 약해질 수 있습니다.",
-    )
-    return paragraph([*said, rarely if often < HARDLY_EVER else often_enough])
 
 
 def _drawing(looks: Mapping[str, Sequence[Look]]) -> Drawing:
@@ -204,10 +232,12 @@ def _line(by_seed: Sequence[Sequence[tuple[int, float]]]) -> Line:
 CLAIM = Claim(
     name="minus_one",
     statement=Text(
-        "For the gradient to vanish F would have to bring back exactly -1 of it, and it hardly ever comes near",
-        "그래디언트가 사라지려면 잔차 경로가 정확히 -1이어야 하는데, 그 가까이 가는 일조차 거의 없다",
+        "For the gradient to vanish in a block F would have to bring back exactly -1 of it, and it hardly ever comes "
+        "near",
+        "그래디언트가 한 블록에서 사라지려면 F 쪽 그래디언트가 지름길 쪽의 정확히 -1배여야 하는데, 그 근처에 가는 "
+        "일조차 거의 없다",
     ),
-    source="He et al. 2016, section 2, after equation 5",
+    source=Text("He et al. 2016, section 2, after equation 5", "He 등 2016, 2절, 식 5"),
     group="He et al. 2016",
     measure=measure,
     plan=plan,

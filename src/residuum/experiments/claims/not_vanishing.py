@@ -1,7 +1,9 @@
-"""Degradation is not vanishing gradients, says the paper; that it is, say most notes.
+"""Degradation is unlikely to be caused by vanishing gradients, says the paper; that it is, say most notes.
 
 He et al. 2015, section 4.1: the plain nets are trained with batch normalisation, by which no signal forwards has zero
-variance, and gradients backwards have healthy norms; so neither vanishes. The claim judged is the paper's.
+variance, and gradients backwards have healthy norms; so neither vanishes. The claim judged is the paper's, that they do
+not vanish. Healthy they need not be: Yang et al. 2019, "A Mean Field Theory of Batch Normalization" (arXiv 1902.08129),
+show that at the start gradients of plain nets with batch normalisation explode towards the first layers.
 
 Measured: the gradient of each convolution's weight, as a share of the weight's norm (by so much of itself the layer
 moves in a step of rate 1; a norm alone would compare layers of different size), in a batch of training images
@@ -31,10 +33,10 @@ from torch import Tensor, nn
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.printed import WORSE
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_norms
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
@@ -45,7 +47,7 @@ TRAINED = (SHALLOW, DEEP)
 UNTRAINED = {net: f"{net}, untrained" for net in (SHALLOW, DEEP, BARE)}
 DEGRADED = 0.01  # one percentage point of training error, as in `degradation`
 A_TENTH = 1.0  # powers of ten
-HEALTHY = Text("healthy norms", "건강한 크기")
+NO_VANISHING = Text("do not vanish (in words)", "사라지지 않음(수치 없이 서술)")
 FLOOR = 1e-30  # a gradient of 0 has no logarithm
 
 PASSING = Quantity("gradient, first against last third", "powers of ten", korean="그래디언트, 앞 1/3 대 뒤 1/3")
@@ -56,17 +58,19 @@ FIRST = Quantity(
 RELATIVE = Quantity("gradient, of the weight's norm", "")
 VANISHES = Text("So gradients do vanish in it.", "따라서 그래디언트가 실제로 사라집니다.")
 GROWS = Text(
-    "Taken by thirds it does not vanish: before training it grows on its way back, also unhealthy.",
-    "1/3씩 나누어 보면 사라지지 않습니다. 학습 전에는 앞쪽 층으로 돌아가면서 커지는데, 이것도 건강하지는 않습니다.",
+    "Taken by thirds it does not vanish: before training it explodes on its way back, as is known of plain nets with "
+    "batch normalisation (Yang et al. 2019, arXiv 1902.08129), which is not healthy either.",
+    "1/3씩 나누어 보면 사라지지 않습니다. 학습 전에는 앞쪽 층으로 돌아가면서 폭발하는데, 배치 정규화가 있는 plain "
+    "신경망에서 알려진 일이며(Yang 등 2019, arXiv 1902.08129), 이것도 바람직하지는 않습니다.",
 )
 STAYS = Text("Taken by thirds it does not vanish.", "1/3씩 나누어 보면 사라지지 않습니다.")
 CAPTION = Text(
     "Gradient of each convolution's weight as a share of the weight's norm, from the image (1) to the classifier. A "
-    "vanishing gradient would fall to the left, on this scale along a line. Mean over the seeds with a band of one "
-    "standard deviation. He et al. 2015, section 4.1, state it and show no figure.",
+    "vanishing gradient would fall to the left, on this scale along a line. Lines are means over the seeds, with a "
+    "band of one standard deviation. He et al. 2015, section 4.1, state it and show no figure.",
     "합성곱마다 가중치에 대한 그래디언트의 크기를 가중치의 크기로 나눈 값이며, 이미지 쪽(1)에서 분류기 쪽으로 "
-    "늘어놓았습니다. 사라지는 그래디언트라면 왼쪽으로 갈수록 이 눈금에서 직선으로 떨어집니다. 시드들의 평균에 "
-    "표준편차만큼 띠를 둘렀습니다. He 등 2015의 4.1절은 말로만 밝히고 그림은 싣지 않았습니다.",
+    "늘어놓았습니다. 사라지는 그래디언트라면 왼쪽으로 갈수록 이 눈금에서 직선으로 떨어집니다. 선은 시드들의 "
+    "평균이고, 띠는 ± 표준편차입니다. He 등 2015의 4.1절은 이를 글로만 서술하고 그림은 싣지 않았습니다.",
 )
 
 
@@ -122,7 +126,10 @@ def _untrained(evidence: Evidence, net: str) -> list[list[float]]:
 def conclude(evidence: Evidence, flows: Mapping[str, Sequence[Sequence[float]]]) -> Conclusion:
     """Judge what was seen: for each arm the gradients in each seed's net."""
     own = {name: _measured(each) for name, each in flows.items()}
-    arms = [Arm(name=name, published=NOTHING, measured=own[name]) for name in UNTRAINED.values()]
+    arms = [
+        Arm(name=name, korean=f"{net}, 학습 전", published=NOTHING, measured=own[name])
+        for net, name in UNTRAINED.items()
+    ]
     arms += [evidence.arm(net, own=own[net]) for net in TRAINED]
     return Conclusion(
         arms=tuple(arms),
@@ -158,17 +165,20 @@ def _comparisons() -> tuple[Comparison, ...]:
     passes = [
         Comparison(
             statement=Text(
-                f"in {name} no less than a tenth of the gradient is left in the first third",
-                f"{words}의 앞 1/3에 그래디언트가 10분의 1 넘게 남아 있다",
+                f"in {words.en} the gradient in the first third is no less than a tenth of that in the last",
+                f"{words.ko}의 앞 1/3에서 그래디언트가 뒤 1/3의 10분의 1보다 작지 않다",
             ),
             a=name,
             b=-A_TENTH,
             relation="above",
             margin=0.0,
             quantity=PASSING.name,
-            published=HEALTHY,
+            published=NO_VANISHING,
         )
-        for name, words in ((UNTRAINED[DEEP], f"학습 전 {DEEP} 신경망"), (DEEP, f"학습한 {DEEP} 신경망"))
+        for name, words in (
+            (UNTRAINED[DEEP], Text(f"untrained {DEEP}", f"학습 전 {DEEP} 신경망")),
+            (DEEP, Text(f"trained {DEEP}", f"학습한 {DEEP} 신경망")),
+        )
     ]
     reaches = Comparison(
         statement=Text(
@@ -180,7 +190,7 @@ def _comparisons() -> tuple[Comparison, ...]:
         relation="not above",
         margin=A_TENTH,
         quantity=REACHING.name,
-        published=HEALTHY,
+        published=NO_VANISHING,
     )
     return (degraded, *passes, reaches)
 
@@ -191,24 +201,30 @@ def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> Text:
 
     errors = {net: arms[net][TRAINING_ERROR.name].percent() for net in TRAINED}
     bare = 10 ** (arms[UNTRAINED[BARE]][REACHING.name].mean - arms[UNTRAINED[DEEP]][REACHING.name].mean)
-    earliest = 10 ** arms[DEEP][FIRST.name].mean
+    start, earliest = (_two_digits(10 ** arms[name][FIRST.name].mean) for name in (UNTRAINED[DEEP], DEEP))
     said = Text(
         f"{DEEP} ends at a training error of {errors[DEEP]}, {SHALLOW} at {errors[SHALLOW]}. In the first third of "
         f"{DEEP} the gradient is {ratio(UNTRAINED[DEEP])} times that in the last third before training and "
-        f"{ratio(DEEP)} times after it (in its very first convolution {earliest:.2g} times); in {SHALLOW} "
+        f"{ratio(DEEP)} times after it (in its very first convolution {start} and {earliest} times); in {SHALLOW} "
         f"{ratio(UNTRAINED[SHALLOW])} times and {ratio(SHALLOW)} times; in {DEEP} without batch normalisation, "
-        f"untrained, {ratio(UNTRAINED[BARE])} times, and all of it is {bare:.1g} times what it is with it.",
-        f"{DEEP} 신경망의 마지막 학습 오차는 {errors[DEEP]}, {SHALLOW} 신경망은 {errors[SHALLOW]}입니다. {DEEP} "
-        f"신경망의 앞 1/3에서 그래디언트는 뒤 1/3에 견주어 학습 전 {ratio(UNTRAINED[DEEP])}배, 학습 후 "
-        f"{ratio(DEEP)}배이고(맨 첫 합성곱에서는 {earliest:.2g}배), {SHALLOW} 신경망에서는 "
+        f"untrained, {ratio(UNTRAINED[BARE])} times, and there the gradient of the first third itself is {bare:.1g} "
+        f"times what it is with it.",
+        f"{DEEP} 신경망은 학습이 끝났을 때의 학습 오차가 {errors[DEEP]}, {SHALLOW} 신경망은 {errors[SHALLOW]}입니다. "
+        f"{DEEP} 신경망의 앞 1/3에서 그래디언트는 뒤 1/3에 견주어 학습 전 {ratio(UNTRAINED[DEEP])}배, 학습 후 "
+        f"{ratio(DEEP)}배이고(맨 첫 합성곱에서는 {start}배와 {earliest}배), {SHALLOW} 신경망에서는 "
         f"{ratio(UNTRAINED[SHALLOW])}배와 {ratio(SHALLOW)}배입니다. 배치 정규화가 없는 {DEEP} 신경망에서는 학습 전 "
-        f"{ratio(UNTRAINED[BARE])}배이며, 그래디언트 전체가 정규화가 있을 때의 {bare:.1g}배입니다.",
+        f"{ratio(UNTRAINED[BARE])}배이며, 앞 1/3의 그래디언트 크기 자체는 정규화가 있을 때의 {bare:.1g}배입니다.",
     )
     before = arms[UNTRAINED[DEEP]][PASSING.name].mean
     lowest = min(before, arms[DEEP][PASSING.name].mean)
     if lowest < -A_TENTH:
         return paragraph([said, VANISHES])
     return paragraph([said, GROWS if before > A_TENTH else STAYS])
+
+
+def _two_digits(value: float) -> str:
+    """`5,500`, `0.023`."""
+    return f"{float(f'{value:.2g}'):,g}"
 
 
 def _drawing(flows: Mapping[str, Sequence[Sequence[float]]]) -> Drawing:
@@ -226,11 +242,12 @@ def _line(flows: Sequence[Sequence[float]]) -> Line:
 CLAIM = Claim(
     name="not_vanishing",
     statement=Text(
-        "Degradation is not vanishing gradients: with batch normalisation they reach the first layers of plain nets",
-        "깊은 plain 신경망의 성능 저하는 그래디언트 소실 때문이 아니다: 배치 정규화가 있으면 그래디언트가 첫 층까지 "
-        "닿는다",
+        "Degradation is unlikely to be caused by vanishing gradients: with batch normalisation they do not vanish in "
+        "plain nets, on average over the first third of the layers",
+        "깊은 plain 신경망(지름길이 없는 신경망)의 성능 저하는 그래디언트 소실(기울기 소실, vanishing gradient) "
+        "때문일 가능성이 낮다: 배치 정규화가 있으면 층의 앞 1/3에서 평균하여 그래디언트가 사라지지 않는다",
     ),
-    source="He et al. 2015, section 4.1",
+    source=Text("He et al. 2015, section 4.1", "He 등 2015, 4.1절"),
     group="He et al. 2015",
     measure=measure,
     plan=plan,

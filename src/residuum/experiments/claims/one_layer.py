@@ -21,15 +21,16 @@ from collections.abc import Sequence
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.printed import FIGURE_ONLY, cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Comparison, Quantity, exactly
 from residuum.records.text import Text
 
 MARGIN = 0.01  # one percentage point
 PLAIN, ONE, TWO = "no shortcuts", "one layer a block", "two layers a block"
+KOREAN = {PLAIN: "지름길 없음", ONE: "블록마다 한 층", TWO: "블록마다 두 층"}
 NETS = {PLAIN: "plain20", ONE: "resnet20+block=single+blocks=6,6,6", TWO: "resnet20"}
 PUBLISHED = {
     PLAIN: FIGURE_ONLY,
@@ -41,8 +42,9 @@ CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation, of three nets with the same "
     "20 weighted layers. The diamond, where the data are CIFAR-10, is the published error of ResNet-20. Compare He et "
     "al. 2016, Table 3, first row, which has 110 layers.",
-    "가중치가 있는 층이 똑같이 20개인 세 신경망의 마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 데이터가 "
-    "CIFAR-10일 때 마름모는 발표된 ResNet-20의 오차입니다. He 등 2016, 표 3의 첫 행(110층)과 비교해 보십시오.",
+    "가중치가 있는 층이 똑같이 20개인 세 신경망의, 학습이 끝났을 때의 학습 오차와 시험 오차이며, 시드들의 평균과 "
+    "표준편차입니다. 데이터가 CIFAR-10일 때 마름모는 발표된 ResNet-20의 오차입니다. He 등 2016, 표 3의 첫 "
+    "행(110층)과 비교해 보십시오.",
 )
 
 
@@ -55,7 +57,13 @@ def measure(evidence: Evidence) -> Conclusion:
     """The test errors of the three."""
     error = evidence.judged_error
     arms = [
-        evidence.arm(net, PUBLISHED[name], name=name, own={PARAMETERS.name: exactly(catalog.entry(net).parameters)})
+        evidence.arm(
+            net,
+            PUBLISHED[name],
+            name=name,
+            korean=KOREAN[name],
+            own={PARAMETERS.name: exactly(catalog.entry(net).parameters)},
+        )
         for name, net in NETS.items()
     ]
     return Conclusion(
@@ -99,8 +107,9 @@ def _summary(evidence: Evidence, error: Quantity) -> Text:
         f"plain net by {100 * (one.mean - plain.mean):+.2f} points, and shortcuts over two layers by "
         f"{100 * (two.mean - plain.mean):+.2f} (below 0: better).",
         f"20층의 {error.label.ko}: 지름길이 없으면 {plain.percent()}, 층마다 있으면 {one.percent()}, 두 층마다 있으면 "
-        f"{two.percent()}. 지름길이 없는 신경망의 오차를 층마다 둔 지름길은 {100 * (one.mean - plain.mean):+.2f} %p, "
-        f"두 층마다 둔 지름길은 {100 * (two.mean - plain.mean):+.2f} %p 바꿉니다(0보다 작으면 나아짐).",
+        f"{two.percent()}. 지름길이 없을 때에 비해 오차는 층마다 지름길을 두면 "
+        f"{100 * (one.mean - plain.mean):+.2f} %p, 두 층마다 두면 {100 * (two.mean - plain.mean):+.2f} %p "
+        "달라집니다(0보다 작으면 나아짐).",
     )
 
 
@@ -110,7 +119,7 @@ CLAIM = Claim(
         "A residual block of a single layer (y = W x + x) has no advantage over a plain layer",
         "층이 하나뿐인 잔차 블록(y = W x + x)은 지름길이 없는 층보다 나은 점이 없다",
     ),
-    source="He et al. 2015, section 3.2; He et al. 2016, Table 3",
+    source=Text("He et al. 2015, section 3.2; He et al. 2016, Table 3", "He 등 2015, 3.2절; He 등 2016, 표 3"),
     group="taught",
     measure=measure,
     plan=plan,

@@ -7,7 +7,8 @@ Measured is a 3x3 convolution with as many channels as filters, forwards and bac
 trainings have it (channels last), on maps of 28x28 for a batch of 16, in alternating rounds. Its speed is multiply-adds
 a second, three times those of the forward pass, so that layers of different widths can be compared. A power of two, 64
 and 128, is held against two kinds of neighbours: one filter more or fewer, and 16 more or fewer, which are multiples of
-a vector register's 8 or 16 numbers without being powers of two.
+a vector register's 8 or 16 numbers without being powers of two. One filter more and one fewer are shown apart as well:
+where vectors are filled up, one more begins another vector, and one fewer leaves one place of the last empty.
 
 If powers of two are what counts, they are faster than both, by more than a tenth: less does not decide how wide
 somebody makes a layer. If they are faster than the first kind alone, it is the multiple of 16 that counts.
@@ -37,10 +38,11 @@ WIDTHS = (48, 56, 60, 63, 64, 65, 68, 72, 80, 112, 120, 127, 128, 129, 136, 144)
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of neighbour: how many filters off, and what is claimed against it."""
+    """A kind of neighbour: how many filters off, what is claimed against it, and its name in Korean."""
 
     distance: int
     statement: Text
+    korean: str
 
 
 KINDS = {
@@ -50,25 +52,28 @@ KINDS = {
             "powers of two are faster than one filter more or fewer",
             "필터 수가 2의 거듭제곱이면 하나 많거나 적을 때보다 빠르다",
         ),
+        "1개 많거나 적은 이웃",
     ),
     "neighbours by 16": Kind(
         16,
         Text(
             "powers of two are faster than other multiples of 16",
-            "필터 수가 2의 거듭제곱이면 16의 다른 배수일 때보다 빠르다",
+            "필터 수가 2의 거듭제곱이면 2의 거듭제곱이 아닌 16의 배수일 때보다 빠르다",
         ),
+        "16개 많거나 적은 이웃",
     ),
 }
+SIDES = {"one filter fewer": (-1, "필터 1개 적음"), "one filter more": (1, "필터 1개 많음")}  # shown, not judged
 RATE = Quantity("speed", "billion multiply-adds a second", korean="속도")
-FASTER = Quantity("powers of two against them", "times as fast", korean="2의 거듭제곱의 속도(이들 대비)")
+FASTER = Quantity("powers of two against them", "times as fast", korean="2의 거듭제곱일 때의 속도(이웃 대비)")
 MARGIN = 0.1
 PASSES = 3  # forward pass, gradient of the input, gradient of the weights: each as many multiply-adds
 CAPTION = Text(
     "Multiply-adds a second of a 3x3 convolution, forwards and backwards, over its number of filters; a band of one "
     "standard deviation over the rounds. If powers of two were special, 64 and 128 would stand out from 48, 80, 112 "
     "and 144 as well as from their nearest neighbours.",
-    "3x3 합성곱의 순전파와 역전파가 1초에 하는 곱셈-덧셈 수를 필터 수에 따라 나타냈습니다. 여러 차례 잰 값의 "
-    "표준편차만큼 띠를 둘렀습니다. 2의 거듭제곱이 특별하다면, 64와 128은 바로 옆의 필터 수뿐 아니라 48, 80, 112, "
+    "3x3 합성곱의 순전파와 역전파가 1초에 하는 곱셈-덧셈 수를 필터 수에 따라 나타냈습니다. 선은 여러 회차에 잰 값의 "
+    "평균이고, 띠는 ± 표준편차입니다. 2의 거듭제곱이 특별하다면, 64와 128은 바로 옆의 필터 수뿐 아니라 48, 80, 112, "
     "144보다도 두드러져야 합니다.",
 )
 
@@ -116,15 +121,17 @@ def conclude(seconds: dict[int, Measured]) -> Conclusion:
         width: Measured(tuple(macs(width) / 1e9 / second for second in taken.values))
         for width, taken in seconds.items()
     }
-    against = {kind: faster_than(rates, each.distance) for kind, each in KINDS.items()}
+    against = {kind: faster_than(rates, -each.distance, each.distance) for kind, each in KINDS.items()}
+    apart = {side: faster_than(rates, distance) for side, (distance, _) in SIDES.items()}
     return Conclusion(
         arms=(
-            *(Arm(name=f"{width} filters", published=NOTHING, measured={RATE.name: rates[width]}) for width in rates),
-            *(Arm(name=kind, published=NOTHING, measured={FASTER.name: each}) for kind, each in against.items()),
+            *(_arm(f"{width} filters", f"필터 {width}개", RATE, rate) for width, rate in rates.items()),
+            *(_arm(kind, KINDS[kind].korean, FASTER, each) for kind, each in against.items()),
+            *(_arm(side, SIDES[side][1], FASTER, each) for side, each in apart.items()),
         ),
         quantities=(RATE, FASTER),
         comparisons=tuple(map(_comparison, KINDS)),
-        summary=_summary(against["neighbours by 1"].mean, against["neighbours by 16"].mean),
+        summary=_summary(*(each.mean for each in (*against.values(), *apart.values()))),
         drawing=lines_over(
             {
                 "3x3 convolution, forwards and backwards": {
@@ -139,9 +146,13 @@ def conclude(seconds: dict[int, Measured]) -> Conclusion:
     )
 
 
-def faster_than(rates: dict[int, Measured], distance: int) -> Measured:
-    """How many times as fast the powers of two are as widths at a distance to either side: geometric mean, by round."""
-    ratios = [relative(rates[power], rates[power + side]) for power in POWERS for side in (-distance, distance)]
+def _arm(name: str, korean: str, quantity: Quantity, measured: Measured) -> Arm:
+    return Arm(name=name, published=NOTHING, measured={quantity.name: measured}, korean=korean)
+
+
+def faster_than(rates: dict[int, Measured], *distances: int) -> Measured:
+    """How many times as fast the powers of two are as widths so many filters off: geometric mean, by round."""
+    ratios = [relative(rates[power], rates[power + distance]) for power in POWERS for distance in distances]
     rounds = zip(*(ratio.values for ratio in ratios), strict=True)
     return Measured(tuple(math.exp(math.fsum(map(math.log, each)) / len(each)) for each in rounds))
 
@@ -162,13 +173,14 @@ def _comparison(kind: str) -> Comparison:
     )
 
 
-def _summary(by_one: float, by_sixteen: float) -> Text:
+def _summary(by_one: float, by_sixteen: float, fewer: float, more: float) -> Text:
     """How much faster, and which of the two explains it."""
     found = Text(
-        f"A convolution with 64 or 128 filters works {by_one:.2f} times as fast as with one filter more or fewer, and "
-        f"{by_sixteen:.2f} times as fast as with 16 more or fewer.",
-        f"필터가 64개나 128개인 합성곱의 속도는 필터가 하나 많거나 적을 때의 {by_one:.2f}배, 16개 많거나 적을 때의 "
-        f"{by_sixteen:.2f}배입니다.",
+        f"A convolution with 64 or 128 filters works {by_one:.2f} times as fast as with one filter more or fewer "
+        f"({fewer:.2f} with one fewer, {more:.2f} with one more), and {by_sixteen:.2f} times as fast as with 16 more "
+        "or fewer.",
+        f"필터가 64개나 128개인 합성곱의 속도는 필터가 하나 많거나 적을 때의 {by_one:.2f}배(하나 적을 때의 "
+        f"{fewer:.2f}배, 하나 많을 때의 {more:.2f}배), 16개 많거나 적을 때의 {by_sixteen:.2f}배입니다.",
     )
     return paragraph([found, _explanation(by_one, by_sixteen)])
 
@@ -184,7 +196,7 @@ def _explanation(by_one: float, by_sixteen: float) -> Text:
     if by_sixteen - 1 > MARGIN:
         return Text(
             "That they beat their distant neighbours alone is not what the rule of thumb says.",
-            "2의 거듭제곱이 먼 이웃보다만 빠르다는 것은 이 경험 법칙이 말하는 바가 아닙니다.",
+            "먼 이웃보다만 빠른 것은 이 경험칙과 맞지 않습니다.",
         )
     return Text(
         "On this machine a few filters more or fewer hardly matter.",
@@ -198,7 +210,10 @@ CLAIM = Claim(
         "Layers whose number of filters is a power of two run faster",
         "필터 수가 2의 거듭제곱인 층이 더 빠르다",
     ),
-    source="CS231n lecture slides, summary of the convolutional layer; taught with speed as the reason",
+    source=Text(
+        "CS231n lecture slides, summary of the convolutional layer; taught with speed as the reason",
+        "CS231n 강의 자료, 합성곱 층 요약; 속도가 이유라고 가르침",
+    ),
     group="taught",
     measure=measure,
     kinds=frozenset({"grey", "colour", "folder"}),

@@ -1,9 +1,9 @@
 """Pre-activation: normalising and rectifying before each convolution is better, the more so the deeper the net.
 
 He et al. 2016, section 4, Table 2 (five places for the last BN and ReLU of a block) and Table 3 (depth). Test error on
-CIFAR-10 in percent, medians of 5 trainings:
+CIFAR-10 in percent, medians of 5 trainings; nets of 110 layers have basic blocks, deeper ones bottlenecks:
 
-    placement (Figure 4)            110 layers   164 layers (bottleneck)
+    placement (Figure 4)            110 layers   164 layers
     (a) original                          6.61         5.93
     (b) BN after addition                 8.17         6.50
     (c) ReLU before addition              7.84         6.14
@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
 from residuum.records.text import NOTHING, Text
 
@@ -37,11 +37,20 @@ MARGIN = 0.0  # an order
 SHALLOW = 20
 GAIN = Quantity("gain", "points", korean="이득")
 ORIGINAL, NORM_AFTER, FULL = "original", "BN after addition", "full pre-activation"
+RELU_BEFORE, RELU_ONLY = "ReLU before addition", "ReLU-only pre-activation"
+KOREAN = {
+    ORIGINAL: "원래 순서",
+    NORM_AFTER: "덧셈 뒤 BN",
+    RELU_BEFORE: "덧셈 앞 ReLU",
+    RELU_ONLY: "ReLU만 사전 활성화",
+    FULL: "완전 사전 활성화",
+}
+MEDIANS = Text("medians of 5", "학습 5회의 중앙값")
 CAPTION = Text(
     "Training and test error at the end, mean over the seeds with one standard deviation. The diamonds, where the data "
-    "are CIFAR-10, are the published test errors of 110 layers. Compare He et al. 2016, Tables 2 and 3.",
-    "마지막 학습 오차와 시험 오차, 시드들의 평균과 표준편차. 데이터가 CIFAR-10일 때 마름모는 110층에서 발표된 시험 "
-    "오차입니다. He 등 2016, 표 2, 3과 비교해 보십시오.",
+    "are CIFAR-10, are the published test errors of 110 layers, medians of 5. Compare He et al. 2016, Tables 2 and 3.",
+    "학습이 끝났을 때의 학습 오차와 시험 오차이며, 시드들의 평균과 표준편차입니다. 데이터가 CIFAR-10일 때 마름모는 "
+    "110층에서 발표된 시험 오차(학습 5회의 중앙값)입니다. He 등 2016, 표 2, 3과 비교해 보십시오.",
 )
 
 
@@ -55,17 +64,27 @@ class Placement:
 
     @property
     def published(self) -> Text:
+        """Of 110 layers and of 164."""
         both = f"{self.at_110:.2f} / {self.at_164:.2f}"
-        return Text(f"{both} (CIFAR-10, 110 / 164 layers)", f"{both} (CIFAR-10, 110 / 164층)")
+        return Text(
+            f"{both} (CIFAR-10, 110 layers / 164 with bottlenecks, {MEDIANS.en})",
+            f"{both} (CIFAR-10, 110층 / 병목 블록의 164층, {MEDIANS.ko})",
+        )
 
 
 PLACEMENTS = {
     ORIGINAL: Placement("", 6.61, 5.93),
     NORM_AFTER: Placement("+placement=norm_after_addition", 8.17, 6.50),
-    "ReLU before addition": Placement("+placement=relu_before_addition", 7.84, 6.14),
-    "ReLU-only pre-activation": Placement("+placement=relu_only", 6.71, 5.91),
+    RELU_BEFORE: Placement("+placement=relu_before_addition", 7.84, 6.14),
+    RELU_ONLY: Placement("+placement=relu_only", 6.71, 5.91),
     FULL: Placement("+preactivation=yes", 6.37, 5.46),
 }
+
+
+PUBLISHED_GAINS = Text(
+    "0.24 at 110 layers; with bottlenecks 0.47 at 164, 2.69 at 1001 (differences of medians of 5)",
+    "110층 0.24, 병목 블록을 쓴 164층 0.47과 1001층 2.69 (학습 5회의 중앙값의 차이)",
+)
 
 
 def deep(setting: Setting) -> int:
@@ -76,6 +95,12 @@ def deep(setting: Setting) -> int:
 def arm_name(placement: str, depth: int) -> str:
     """What an arm is called."""
     return f"{placement}, {depth} layers"
+
+
+def korean_name(arm: str) -> str:
+    """The Korean name of the arm of a placement."""
+    placement, _, depth = arm.rpartition(", ")
+    return f"{KOREAN[placement]}, {depth.removesuffix(' layers')}층"
 
 
 def nets(setting: Setting) -> dict[str, str]:
@@ -102,7 +127,7 @@ def measure(evidence: Evidence) -> Conclusion:
     shares = {arm_name(name, depth): each.at_110 / 100 for name, each in PLACEMENTS.items()}
     of_these_nets = shares if evidence.setting.budget == "paper" else {}
     trained = [
-        evidence.arm(net, _published(name), name=name, printed=of_these_nets.get(name))
+        evidence.arm(net, _published(name), name=name, korean=korean_name(name), printed=of_these_nets.get(name))
         for name, net in nets(evidence.setting).items()
     ]
     return Conclusion(
@@ -121,7 +146,7 @@ def measure(evidence: Evidence) -> Conclusion:
                 relation="above",
                 margin=MARGIN,
                 quantity=GAIN.name,
-                published=Text("0.24 at 110 layers, 0.47 at 164, 2.69 at 1001", "110층 0.24, 164층 0.47, 1001층 2.69"),
+                published=PUBLISHED_GAINS,
             ),
         ),
         summary=_summary(of_nets, gains, depth, error),
@@ -140,22 +165,25 @@ def _gain_name(depth: int) -> str:
 
 
 def _gain_arm(depth: int, measured: Measured) -> Arm:
-    printed = Text("0.24 / 0.47 / 2.69 (110 / 164 / 1001 layers)", "0.24 / 0.47 / 2.69 (110 / 164 / 1001층)")
-    published = printed if depth != SHALLOW else NOTHING
-    return Arm(name=_gain_name(depth), published=published, measured={GAIN.name: measured})
+    return Arm(
+        name=_gain_name(depth),
+        published=PUBLISHED_GAINS if depth != SHALLOW else NOTHING,
+        measured={GAIN.name: measured},
+        korean=f"사전 활성화의 이득, {depth}층",
+    )
 
 
 def _worse(worse: str, better: str, depth: int, error: Quantity) -> Comparison:
     return Comparison(
-        statement=Text(f"{worse} does worse than {better}", f"{worse} 순서가 {better} 순서보다 못하다"),
+        statement=Text(f"{worse} does worse than {better}", f"{KOREAN[worse]}: {KOREAN[better]}보다 오차가 크다"),
         a=arm_name(worse, depth),
         b=arm_name(better, depth),
         relation="above",
         margin=MARGIN,
         quantity=error.name,
         published=Text(
-            f"{PLACEMENTS[worse].at_110:.2f} against {PLACEMENTS[better].at_110:.2f}",
-            f"{PLACEMENTS[worse].at_110:.2f} 대 {PLACEMENTS[better].at_110:.2f}",
+            f"{PLACEMENTS[worse].at_110:.2f} against {PLACEMENTS[better].at_110:.2f} (110 layers, {MEDIANS.en})",
+            f"{PLACEMENTS[worse].at_110:.2f} 대 {PLACEMENTS[better].at_110:.2f} (110층, {MEDIANS.ko})",
         ),
     )
 
@@ -163,15 +191,17 @@ def _worse(worse: str, better: str, depth: int, error: Quantity) -> Comparison:
 def _summary(errors: Mapping[str, Measured], gains: Mapping[int, Measured], depth: int, error: Quantity) -> Text:
     """The order of the five, and both gains."""
     means = {name: errors[arm_name(name, depth)].mean for name in PLACEMENTS}
-    order = ", ".join(f"{name} {100 * means[name]:.2f} %" for name in sorted(means, key=lambda name: means[name]))
+    best_first = sorted(means, key=lambda name: means[name])
+    order = ", ".join(f"{name} {100 * means[name]:.2f} %" for name in best_first)
+    same = ", ".join(f"{KOREAN[name]} {100 * means[name]:.2f} %" for name in best_first)
     listed = " and ".join(f"{one.mean:+.2f} points at {each} layers" for each, one in gains.items())
     korean = ", ".join(f"{each}층에서 {one.mean:+.2f} %p" for each, one in gains.items())
     return Text(
         f"A block has two convolutions, two normalisations and two ReLUs; the five nets differ in where the last of "
         f"them stand. {error.name.capitalize()} at {depth} layers, from the best mean to the worst: {order}. Against "
         f"the original, full pre-activation gains {listed} (below 0: it loses).",
-        "한 블록에는 합성곱 둘, 정규화 둘, ReLU 둘이 있고, 다섯 신경망은 그 가운데 마지막 것들을 두는 자리가 "
-        f"다릅니다. {depth}층의 {error.label.ko}를 평균이 좋은 것부터 늘어놓으면 {order}입니다. 완전 사전 활성화의 "
+        "한 블록에는 합성곱 둘, 정규화 둘, ReLU 둘이 있고, 다섯 신경망은 그 가운데 뒤쪽 것들의 위치가 "
+        f"다릅니다. {depth}층의 {error.label.ko}를 평균이 좋은 것부터 늘어놓으면 {same}입니다. 완전 사전 활성화의 "
         f"이득은 원래 순서에 견주어 {korean}입니다(0보다 작으면 손해).",
     )
 
@@ -182,7 +212,7 @@ CLAIM = Claim(
         "Full pre-activation is better than the original order, more so in deeper nets; BN after the addition is worse",
         "완전 사전 활성화(full pre-activation)는 원래 순서보다 낫고 깊을수록 더 나으며, 덧셈 뒤의 BN은 더 나쁘다",
     ),
-    source="He et al. 2016, section 4, Tables 2 and 3",
+    source=Text("He et al. 2016, section 4, Tables 2 and 3", "He 등 2016, 4절, 표 2와 3"),
     group="He et al. 2016",
     measure=measure,
     plan=plan,

@@ -1,4 +1,4 @@
-"""Taught: the residual F(x) tends towards 0 as training goes on, and with depth.
+"""The residual F(x) becomes smaller beside x as training goes on, and with depth; taught: it tends towards 0.
 
 From He et al. 2015, sections 3.1 and 4.2: if the identity is near what is best, F is driven towards 0; Figure 7 shows
 small responses, and smaller ones in deeper nets. (What Figure 7 shows is the claim `responses`; here it is F itself
@@ -9,22 +9,23 @@ end of every epoch (`layer_statistics` of a recipe; the training stays the same 
 blocks. A record within the first epoch is left out: there batch normalisation still has moving averages of few batches.
 The claim holds if in both nets the mean is lower after the last epoch than after the first, and lower in the deeper net
 at the end, each by more than five points: a twentieth of x, less than which no reader would call a trend. It says
-nothing of reaching 0. Where in the net the blocks stand is shown, not judged.
+nothing of reaching 0, which is taught; so no more is claimed here than that it becomes smaller. Where in the net the
+blocks stand is shown, not judged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.identity_blocks import identity_blocks
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.plans.plan import PlannedRun
+from residuum.records.finding import Arm, Comparison, Measured, Quantity, Verdict, judge, overall
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
@@ -34,28 +35,43 @@ NETS = (SHALLOW, DEEP)
 WATCHED: dict[str, Any] = {"layer_statistics": True}
 MARGIN = 0.05
 
-ALL = Quantity("size of F(x), of x", korean="x에 견준 F(x)의 크기")
-EARLY = Quantity("size of F(x), of x, first third", korean="x에 견준 F(x)의 크기, 앞 1/3")
-LATE = Quantity("size of F(x), of x, last third", korean="x에 견준 F(x)의 크기, 뒤 1/3")
+ALL = Quantity("size of F(x), of x", korean="x에 대한 F(x)의 크기")
+EARLY = Quantity("size of F(x), of x, first third", korean="x에 대한 F(x)의 크기, 앞 1/3")
+LATE = Quantity("size of F(x), of x, last third", korean="x에 대한 F(x)의 크기, 뒤 1/3")
 QUANTITIES = (ALL, EARLY, LATE)
-TOWARDS_0 = Text("tends towards 0", "0에 가까워짐")
-TREND = (
-    Text("becomes smaller", "작아지고"),
-    Text("grows", "커지고"),
-    Text("shows no clear trend", "뚜렷한 추세가 없고"),
+TOWARDS_0 = Text("tends towards 0 (taught)", "0에 가까워짐(강의 내용)")
+UNCLEAR = Text("is not clear at this budget", "이 예산으로는 분명하지 않습니다")
+TREND = (  # smaller, larger, neither, not decided
+    Text("So it becomes smaller while a net is trained.", "따라서 그 비는 학습하는 동안 작아집니다."),
+    Text("So it grows while a net is trained.", "따라서 그 비는 학습하는 동안 커집니다."),
+    Text(
+        "So it does not become smaller by more than 5 points in both nets while they are trained.",
+        "따라서 학습하는 동안 그 비가 두 신경망 모두에서 5 %p 넘게 작아지지는 않습니다.",
+    ),
+    Text(
+        f"Whether it becomes smaller while a net is trained {UNCLEAR.en}.",
+        f"그 비가 학습하는 동안 작아지는지는 {UNCLEAR.ko}.",
+    ),
 )
 IN_DEEPER = (
-    Text("smaller", "신경망에서 더 작습니다"),
-    Text("larger", "신경망에서 더 큽니다"),
-    Text("about the same", "신경망에서도 거의 같습니다"),
+    Text("At the end it is smaller in the deeper net.", "학습이 끝났을 때 그 비는 더 깊은 신경망에서 더 작습니다."),
+    Text("At the end it is larger in the deeper net.", "학습이 끝났을 때 그 비는 더 깊은 신경망에서 더 큽니다."),
+    Text(
+        "At the end it is not smaller in the deeper net by more than 5 points.",
+        "학습이 끝났을 때 그 비가 더 깊은 신경망에서 5 %p 넘게 더 작지는 않습니다.",
+    ),
+    Text(
+        f"Whether it is smaller in the deeper net at the end {UNCLEAR.en}.",
+        f"학습이 끝났을 때 그 비가 더 깊은 신경망에서 더 작은지는 {UNCLEAR.ko}.",
+    ),
 )
 CAPTION = Text(
     "Size of F(x) beside x over the epochs: mean over all blocks with an identity shortcut, and over the first and "
     "the last third of them. Mean over the seeds with a band of one standard deviation. The claim is read from He et "
     "al. 2015, Figure 7, which shows responses of trained layers and no course.",
-    "에폭에 따라 F(x)의 크기를 x에 견주어 나타냈습니다: 항등 지름길이 있는 모든 블록의 평균과, 그 가운데 앞 1/3과 뒤 "
-    "1/3의 평균. 시드들의 평균에 표준편차만큼 띠를 둘렀습니다. 이 주장은 He 등 2015, 그림 7에서 끌어낸 것이며, 그 "
-    "그림은 학습된 층의 반응을 보일 뿐 학습하는 동안의 변화는 보이지 않습니다.",
+    "에폭에 따라 x에 대한 F(x)의 크기를 나타냈습니다. 항등 지름길이 있는 모든 블록의 평균과, 그 가운데 앞 1/3과 뒤 "
+    "1/3의 평균입니다. 선은 시드들의 평균이고, 띠는 ± 표준편차입니다. 이 주장은 He 등 2015, 그림 7에서 끌어낸 것이며, "
+    "그 그림은 학습된 층의 반응을 보일 뿐 학습하는 동안의 변화는 보이지 않습니다.",
 )
 
 
@@ -111,15 +127,21 @@ def last(net: str) -> str:
 def conclude(evidence: Evidence, courses: Mapping[str, Sequence[Course]]) -> Conclusion:
     """Judge what was seen: for each net the course of each seed."""
     arms = tuple(
-        Arm(name=name(net), published=NOTHING, measured=_measured(each, at), runs=tuple(evidence.runs(net, **WATCHED)))
+        Arm(
+            name=name(net),
+            published=NOTHING,
+            measured=_measured(each, at),
+            runs=tuple(evidence.runs(net, **WATCHED)),
+            korean=f"{net}, {korean}",
+        )
         for net, each in courses.items()
-        for name, at in ((first, 0), (last, -1))
+        for name, at, korean in ((first, 0, "첫 에폭 뒤"), (last, -1, "마지막 에폭 뒤"))
     )
     falls = [
         Comparison(
             statement=Text(
                 f"F(x) of {net} is smaller beside x at the end of training than after its first epoch",
-                f"{net} 신경망의 F(x)는 x에 견주어, 첫 에폭 뒤보다 학습이 끝났을 때 작다",
+                f"{net} 신경망에서 x에 대한 F(x)의 크기는 첫 에폭 뒤보다 학습이 끝났을 때 작다",
             ),
             a=first(net),
             b=last(net),
@@ -146,7 +168,7 @@ def conclude(evidence: Evidence, courses: Mapping[str, Sequence[Course]]) -> Con
         arms=arms,
         quantities=QUANTITIES,
         comparisons=(*falls, deeper),
-        summary=_summary({arm.name: arm.measured for arm in arms}),
+        summary=_summary({arm.name: arm.measured for arm in arms}, falls, deeper),
         drawing=_drawing(courses),
         caption=CAPTION,
     )
@@ -156,7 +178,9 @@ def _measured(courses: Sequence[Course], at: int) -> dict[str, Measured]:
     return {quantity.name: Measured(tuple(each.over(quantity)[at] for each in courses)) for quantity in QUANTITIES}
 
 
-def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> Text:
+def _summary(arms: Mapping[str, Mapping[str, Measured]], falls: Sequence[Comparison], deeper: Comparison) -> Text:
+    """The sizes, and what follows from how they were judged."""
+
     def size(name: str) -> str:
         return f"{100 * arms[name][ALL.name].mean:.0f} %"
 
@@ -168,20 +192,25 @@ def _summary(arms: Mapping[str, Mapping[str, Measured]]) -> Text:
         )
         for net in NETS
     ]
-    drops = [arms[first(net)][ALL.name].mean - arms[last(net)][ALL.name].mean for net in NETS]
-    gap = arms[last(SHALLOW)][ALL.name].mean - arms[last(DEEP)][ALL.name].mean
-    trend, depth = _in_words(drops, TREND), _in_words([gap], IN_DEEPER)
-    meaning = Text(
-        f"So it {trend.en} while a net is trained, and is {depth.en} in the deeper net.",
-        f"따라서 그 비는 학습하는 동안 {trend.ko}, 더 깊은 {depth.ko}.",
-    )
-    return paragraph([*said, meaning])
+    return paragraph([*said, _in_words(falls, arms, TREND), _in_words([deeper], arms, IN_DEEPER)])
 
 
-def _in_words(drops: Sequence[float], words: tuple[Text, Text, Text]) -> Text:
-    """The first words where all drop by more than the margin, the second where all rise by more, or else the last."""
-    falls, rises, neither = words
-    return falls if min(drops) > MARGIN else rises if max(drops) < -MARGIN else neither
+def _in_words(
+    comparisons: Sequence[Comparison],
+    arms: Mapping[str, Mapping[str, Measured]],
+    words: tuple[Text, Text, Text, Text],
+) -> Text:
+    """The words for comparisons that all hold, that all hold the other way round, do not hold, or are not decided."""
+    holds, reverse, neither, unclear = words
+    if _verdict(comparisons, arms) is Verdict.HOLDS:
+        return holds
+    if _verdict([replace(each, a=str(each.b), b=each.a) for each in comparisons], arms) is Verdict.HOLDS:
+        return reverse
+    return neither if _verdict(comparisons, arms) is Verdict.DOES_NOT_HOLD else unclear
+
+
+def _verdict(comparisons: Sequence[Comparison], arms: Mapping[str, Mapping[str, Measured]]) -> Verdict:
+    return overall([judge(each, arms) for each in comparisons])
 
 
 def _drawing(courses: Mapping[str, Sequence[Course]]) -> Drawing:
@@ -203,10 +232,10 @@ def _over_seeds(courses: Sequence[Course], quantity: Quantity) -> list[list[floa
 CLAIM = Claim(
     name="residual_to_zero",
     statement=Text(
-        "The residual F(x) tends towards 0 as training goes on, and with depth",
-        "잔차 F(x)는 학습이 진행될수록, 그리고 신경망이 깊을수록 0에 가까워진다",
+        "The residual F(x) becomes smaller beside x as training goes on, and with depth (taught: tends towards 0)",
+        "잔차 F(x)는 학습이 진행될수록, 그리고 신경망이 깊을수록 x에 비해 작아진다(강의 내용: 0에 가까워진다)",
     ),
-    source="taught, after He et al. 2015, sections 3.1 and 4.2",
+    source=Text("taught, after He et al. 2015, sections 3.1 and 4.2", "강의 내용(He 등 2015, 3.1절과 4.2절에 근거)"),
     group="taught",
     measure=measure,
     plan=plan,

@@ -13,7 +13,9 @@ number for each seed.
 How the verdict falls: the mean of plain-20 above that of ResNet-20, of plain-56 above ResNet-56, of ResNet-20 above
 ResNet-56 (and of ResNet-56 above ResNet-110), each by more than 0.05. BN starts every layer at a deviation of 1, so
 that this is a twentieth of where all nets begin: less could hardly be seen in the figure. The paper's nets had made
-64,000 updates; after a few hundred, as in `quick`, most layers are still near 1, and the verdict is on nets like these.
+64,000 updates; after a few hundred, as in `quick`, many layers are still near 1, which says nothing of trained nets. So
+a plain net is compared with a residual one only if its mean is further than 0.05 from 1, and two residual nets only if
+that of either is; otherwise nothing is decided.
 """
 
 from __future__ import annotations
@@ -23,28 +25,32 @@ from statistics import fmean
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.printed import FIGURE_ONLY
 from residuum.experiments.setting import Setting
 from residuum.insight.anatomy import responses
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Comparison, Measured, Quantity
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over
 from residuum.run import Run
 
-MARGIN = 0.05
+START, MARGIN = 1.0, 0.05
 IMAGES = 256
 RESPONSE = Quantity("mean std of responses", "", korean="반응 표준편차의 평균")
 NETS = ("plain20", "plain56", "resnet20", "resnet56")
 DEEPEST = "resnet110"
 SHORTCUTS = Text("it has shortcuts", "지름길이 있기 때문")
 DEEPER = Text("it is deeper", "더 깊기 때문")
+NOT_MOVED = Text(
+    f"Of nets that are still within {MARGIN} of 1 on average nothing is decided.",
+    f"평균이 아직 1에서 {MARGIN} 이내인 신경망에 대해서는 아무것도 판정하지 않습니다.",
+)
 CAPTION = Text(
     "Standard deviation of each layer's responses, after BN and before ReLU or addition; lines are means over the "
     "seeds, with a band of one standard deviation. Left: the layers from the image to the classifier. Right: the same, "
     "those of each net sorted by size. Compare He et al. 2015, Figure 7.",
-    "BN 뒤, ReLU나 덧셈 앞에서 잰 층별 반응의 표준편차입니다. 선은 시드들의 평균이고 표준편차만큼 띠를 둘렀습니다. "
+    "BN 뒤, ReLU나 덧셈 앞에서 잰 층별 반응의 표준편차입니다. 선은 시드들의 평균이고, 띠는 ± 표준편차입니다. "
     "왼쪽: 이미지 쪽에서 분류기 쪽으로 늘어놓은 층. 오른쪽: 신경망마다 크기 순서로 늘어놓은 것. He 등 2015, 그림 7과 "
     "비교해 보십시오.",
 )
@@ -65,6 +71,12 @@ def pairs(setting: Setting) -> list[tuple[str, str, Text]]:
         ("resnet56", DEEPEST, DEEPER),
     ]
     return [each for each in found if each[1] in nets(setting)]
+
+
+def has_moved(means: Mapping[str, Measured], larger: str, smaller: str, why: Text) -> bool:
+    """Whether the nets of a pair have left their start so far that they can be compared."""
+    decisive = (larger,) if why is SHORTCUTS else (larger, smaller)
+    return any(abs(means[net].mean - START) > MARGIN for net in decisive)
 
 
 def plan(setting: Setting) -> Sequence[PlannedRun]:
@@ -94,6 +106,9 @@ def deviations(evidence: Evidence, net: str) -> Deviations:
 def conclude(evidence: Evidence, found: Mapping[str, Deviations]) -> Conclusion:
     """What the deviations of all nets come to."""
     means = {net: Measured(tuple(fmean(row) for row in rows)) for net, rows in found.items()}
+    compared = pairs(evidence.setting)
+    updates = max(_updates(run) for net in means for run in evidence.runs(net).values())
+    all_moved = all(has_moved(means, *pair) for pair in compared)
     return Conclusion(
         arms=tuple(evidence.arm(net, FIGURE_ONLY, own={RESPONSE.name: one}) for net, one in means.items()),
         quantities=(RESPONSE, *evidence.errors),
@@ -109,10 +124,11 @@ def conclude(evidence: Evidence, found: Mapping[str, Deviations]) -> Conclusion:
                 margin=MARGIN,
                 quantity=RESPONSE.name,
                 published=Text("figure only: weaker", "그림만 있음: 더 약함"),
+                decidable=has_moved(means, larger, smaller, why),
             )
-            for larger, smaller, why in pairs(evidence.setting)
+            for larger, smaller, why in compared
         ),
-        summary=_summary(means, max(_updates(run) for net in means for run in evidence.runs(net).values())),
+        summary=paragraph([_summary(means, updates), NOTHING if all_moved else NOT_MOVED]),
         drawing=_drawing(found),
         caption=CAPTION,
     )
@@ -133,7 +149,7 @@ def _summary(means: Mapping[str, Measured], updates: int) -> Text:
         "64,000).",
         f"반응의 표준편차를 층들에 대해 평균한 값: {listed}. 약한 것부터 {', '.join(order)} 순서입니다. 논문의 "
         "그림에서는 잔차 신경망이 먼저이고, 가장 깊은 것이 맨 앞입니다. 모든 층은 배치 정규화 때문에 1 근처에서 "
-        f"시작하며, 여기서 멀어지는 데 쓸 수 있었던 갱신은 {updates:,}번입니다(논문은 64,000번).",
+        f"시작하며, 여기서 벗어날 기회는 갱신 {updates:,}번이었습니다(논문은 64,000번).",
     )
 
 
@@ -153,10 +169,16 @@ CLAIM = Claim(
     name="responses",
     statement=Text(
         "Layers of residual networks respond more weakly than those of plain ones, and more weakly still in deep ones",
-        "잔차 신경망의 층은 지름길이 없는 신경망의 층보다 약하게 반응하며, 깊은 신경망일수록 더 약하다",
+        "잔차 신경망의 층은 plain 신경망(지름길이 없는 신경망)의 층보다 약하게 반응하며, 깊은 신경망일수록 더 약하다",
     ),
-    source="He et al. 2015, section 4.2, Figure 7",
+    source=Text("He et al. 2015, section 4.2, Figure 7", "He 등 2015, 4.2절, 그림 7"),
     group="He et al. 2015",
     measure=measure,
     plan=plan,
+    rule_changed=Text(
+        "After the second record of quick, nets whose responses are still where batch normalisation starts them are no "
+        "longer judged, since they say nothing of trained ones.",
+        "quick의 두 번째 기록 뒤에, 반응이 아직 배치 정규화의 출발점에 머물러 있는 신경망은 판정하지 않도록 "
+        "바꾸었습니다. 학습된 신경망에 대해 말해 주는 것이 없기 때문입니다.",
+    ),
 )

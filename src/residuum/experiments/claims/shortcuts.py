@@ -27,9 +27,9 @@ from dataclasses import dataclass
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Comparison, Measured, Quantity, exactly
 from residuum.records.text import Text
 from residuum.report.figures import Drawing
@@ -97,6 +97,7 @@ def measure(evidence: Evidence) -> Conclusion:
                     f"{OPTIONS[option].published} (ImageNet, 34층)",
                 ),
                 name=arm_name(option),
+                korean=f"옵션 {option}",
                 own={PARAMETERS.name: exactly(catalog.entry(net).parameters)},
             )
             for option, net in of_option.items()
@@ -156,8 +157,9 @@ def _summary(errors: Mapping[str, Measured], error: Quantity, net: str) -> Text:
         f"{abs(difference):.2f} points {'above' if difference >= 0 else 'below'} projecting every shortcut; in the "
         "paper, 0.84 above.",
         f"지름길 세 가지에 대한 {net} 신경망의 {error.label.ko}: {listed}. 평균이 가장 좋은 것부터 {', '.join(order)} "
-        "순서이고, 논문에서는 C, B, A 순서입니다. 매개변수가 들지 않는 0 채우기의 오차는 모든 지름길을 투영한 것보다 "
-        f"{abs(difference):.2f} %p {'높습니다' if difference >= 0 else '낮습니다'}. 논문에서는 0.84 %p 높습니다.",
+        "순서이고, 논문에서는 C, B, A 순서입니다. 매개변수가 들지 않는 0 채우기의 오차는 모든 지름길에 투영을 쓴 "
+        f"것보다 {abs(difference):.2f} %p {'높습니다' if difference >= 0 else '낮습니다'}. 논문에서는 0.84 %p "
+        "높습니다.",
     )
 
 
@@ -173,7 +175,7 @@ CLAIM = Claim(
         "Projections on the shortcuts (B, C) are slightly better than padding with zeros (A), and not essential",
         "투영 지름길(B, C)은 0으로 채우는 지름길(A)보다 조금 나을 뿐, 꼭 필요하지는 않다",
     ),
-    source="He et al. 2015, section 4.1, Table 3",
+    source=Text("He et al. 2015, section 4.1, Table 3", "He 등 2015, 4.1절, 표 3"),
     group="He et al. 2015",
     measure=measure,
     plan=plan,

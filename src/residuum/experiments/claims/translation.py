@@ -1,4 +1,4 @@
-"""Max pooling gives translation invariance.
+"""Max pooling gives exact translation invariance.
 
 Taught in most introductions, as in the notes of many courses: the largest value of a window stays the same where its
 place changes a little. Zhang 2019, "Making Convolutional Networks Shift-Invariant Again" (arXiv 1904.11486), measures
@@ -13,7 +13,8 @@ by how much its map changes when the image moves by one pixel.
 
 Invariance is taken at its word, within one image in a hundred: the net with max pooling must give the same answers
 after one pixel. It must also give more of the same answers than the net with strides by one point, and the single
-layer with max pooling must change less than that with stride by five points of the map's length.
+layer with max pooling must change less than that with stride by five points of the map's length. How much one pixel is
+depends on the images, an eighth of the side of a digit; and nets whose training moves its images learn to bear it.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from residuum.data.preprocess import Preprocessing
 from residuum.data.source import ArrayImages, Pixels, Split
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.taps import evaluating
 from residuum.nets.resnet import ResNet
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
-from residuum.records.text import NOTHING, Text
+from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 
 STRIDE, MAX, AVERAGE = "resnet20", "resnet20+downsampling=max_pool", "resnet20+downsampling=average_pool"
@@ -49,6 +50,7 @@ MOVED = {
     shift: Quantity(f"change of features, moved by {shift}", korean=f"{shift}픽셀 옮겼을 때 특징의 변화")
     for shift in SHIFTS
 }
+KOREAN = {"stride": "보폭", "max pooling": "최대 풀링", "average pooling": "평균 풀링"}
 LAYER = Quantity("change of the map, moved by 1", korean="1픽셀 옮겼을 때 특징 맵의 변화")
 ONE_LAYER = "one layer, "
 CHANNELS = 32  # of the single layer
@@ -61,6 +63,10 @@ CAPTION = Text(
     "한두 픽셀 옮긴 뒤에도 같은 답이 나오는 이미지의 비율이며, 네 방향과 시드들에 대한 평균과 표준편차입니다. "
     "ResNet-20이 특징 맵을 절반으로 줄이는 방법을 보폭, 최대 풀링, 평균 풀링으로 달리했습니다. "
     "이동에 불변이라면 100 %일 것입니다.",
+)
+STILL = Text("Training moved no image.", "학습 중에는 이미지를 옮기지 않았습니다(증강 없음).")
+AUGMENTED = Text(
+    "Training itself moved its images at random (augmentation).", "학습 중에도 이미지를 무작위로 옮겼습니다(증강)."
 )
 DAMPED = Text("pooling damps a shift, it does not undo it", "풀링은 이동의 영향을 줄일 뿐 없애지는 못합니다")
 UNDONE = Text("pooling all but undoes the shift", "풀링은 이동의 영향을 거의 없앱니다")
@@ -187,14 +193,22 @@ def measure(evidence: Evidence) -> Conclusion:
     layers = [layer_changes(pixels, preprocessing, seed) for seed in evidence.setting.seeds]
     evidence.progress(len(NETS) + 1, len(NETS) + 1)
     arms = [evidence.arm(net, own=own) for net, own in found.items()]
-    return conclude(arms, {name: Measured(tuple(each[name] for each in layers)) for name in LAYERS}, evidence.errors)
+    changes = {name: Measured(tuple(each[name] for each in layers)) for name in LAYERS}
+    augmented = evidence.setting.recipe(STRIDE).augmentation is not None
+    return conclude(arms, changes, evidence.errors, side=pixels.shape[2], augmented=augmented)
 
 
-def conclude(nets: Sequence[Arm], layers: dict[str, Measured], errors: Sequence[Quantity]) -> Conclusion:
-    """The verdict on the three nets, in the order of `NETS`, and on the changes of single layers by name."""
+def conclude(
+    nets: Sequence[Arm], layers: dict[str, Measured], errors: Sequence[Quantity], *, side: int, augmented: bool
+) -> Conclusion:
+    """The verdict on the three nets, in the order of `NETS`, and on the changes of single layers by name.
+
+    Images are `side` pixels wide; `augmented` is whether training moved them at random.
+    """
     by_name = {arm.name: arm.measured for arm in nets}
     single = [
-        Arm(name=ONE_LAYER + name, published=NOTHING, measured={LAYER.name: each}) for name, each in layers.items()
+        Arm(name=ONE_LAYER + name, korean=f"한 층, {KOREAN[name]}", published=NOTHING, measured={LAYER.name: each})
+        for name, each in layers.items()
     ]
     return Conclusion(
         arms=(*nets, *single),
@@ -237,7 +251,7 @@ def conclude(nets: Sequence[Arm], layers: dict[str, Measured], errors: Sequence[
                 published=Text("more (taught)", "더 큼(강의 내용)"),
             ),
         ),
-        summary=_summary(by_name, layers),
+        summary=paragraph([_summary(by_name, layers, side), AUGMENTED if augmented else STILL]),
         drawing=bars(
             {
                 f"moved by {shift} pixel{'s' if shift > 1 else ''}": [
@@ -251,26 +265,30 @@ def conclude(nets: Sequence[Arm], layers: dict[str, Measured], errors: Sequence[
     )
 
 
-def _summary(nets: Mapping[str, Mapping[str, Measured]], layers: Mapping[str, Measured]) -> Text:
+def _summary(nets: Mapping[str, Mapping[str, Measured]], layers: Mapping[str, Measured], side: int) -> Text:
     """Answers of the three nets, and the single layers."""
-    same = {words: nets[net][SAME[1].name].mean for net, words in NETS.items()}
+    same = {words: f"{100 * nets[net][SAME[1].name].mean:.1f} %" for net, words in NETS.items()}
+    change = {words: f"{100 * layer.mean:.0f} %" for words, layer in layers.items()}
     damped = DAMPED if layers["max pooling"].mean > MAP_MARGIN else UNDONE
     return Text(
-        f"Moved by one pixel, {same['max pooling']:.1%} of the images keep their answer in the net with max pooling, "
-        f"{same['stride']:.1%} in the one with strides and {same['average pooling']:.1%} with average pooling. The map "
-        f"of a single layer changes by {layers['max pooling'].mean:.0%} of its length with max pooling, and by "
-        f"{layers['stride'].mean:.0%} with stride: {damped.en}.",
-        f"이미지를 한 픽셀 옮겨도 답이 그대로인 비율은 최대 풀링을 쓴 신경망이 {same['max pooling']:.1%}, 보폭을 쓴 "
-        f"신경망이 {same['stride']:.1%}, 평균 풀링을 쓴 신경망이 {same['average pooling']:.1%}입니다. 한 층의 특징 "
-        f"맵은 최대 풀링을 쓰면 그 크기의 {layers['max pooling'].mean:.0%}, 보폭을 쓰면 "
-        f"{layers['stride'].mean:.0%}만큼 바뀝니다: {damped.ko}.",
+        f"Moved by one pixel of {side}, {same['max pooling']} of the images keep their answer in the net with max "
+        f"pooling, {same['stride']} in the one with strides and {same['average pooling']} with average pooling. The "
+        f"map of a single layer changes by {change['max pooling']} of its length with max pooling, and by "
+        f"{change['stride']} with stride: {damped.en}.",
+        f"이미지를 한 변의 {side}픽셀 가운데 한 픽셀만큼 옮겨도 답이 그대로인 비율은 최대 풀링을 쓴 신경망이 "
+        f"{same['max pooling']}, 보폭을 쓴 신경망이 {same['stride']}, 평균 풀링을 쓴 신경망이 "
+        f"{same['average pooling']}입니다. 한 층의 특징 맵은 최대 풀링을 쓰면 그 크기의 {change['max pooling']}, "
+        f"보폭을 쓰면 {change['stride']}만큼 바뀝니다: {damped.ko}.",
     )
 
 
 CLAIM = Claim(
     name="translation",
-    statement=Text("Max pooling gives translation invariance", "최대 풀링은 이동 불변성을 준다"),
-    source="lecture notes; Zhang 2019 measures how far nets are from it",
+    statement=Text("Max pooling gives exact translation invariance", "최대 풀링은 정확한 이동 불변성을 준다"),
+    source=Text(
+        "lecture notes; Zhang 2019 measures how far nets are from it",
+        "강의 노트; Zhang 2019는 신경망이 여기서 얼마나 먼지를 쟀음",
+    ),
     group="taught",
     measure=measure,
     plan=plan,

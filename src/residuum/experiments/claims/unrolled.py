@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.identity_blocks import identity_blocks
-from residuum.experiments.plan import PlannedRun
 from residuum.experiments.setting import Setting
 from residuum.insight.taps import device_of, evaluating
 from residuum.insight.terms import Terms, shortcut_blocks, watching
+from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Measured, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
@@ -32,6 +32,7 @@ PRE, POST = "resnet20+preactivation=yes", "resnet20"
 DEEP_PRE, DEEP_POST = "resnet56+preactivation=yes", "resnet56"
 TRAINED = (PRE, POST, DEEP_POST)
 UNTRAINED = {net: f"{net}, untrained" for net in (DEEP_PRE, DEEP_POST)}
+KOREAN = {name: f"{net}, 학습 전" for net, name in UNTRAINED.items()}
 EXACT = (PRE, UNTRAINED[DEEP_PRE])
 INEXACT = (POST, DEEP_POST)
 ROUNDING = 1e-5
@@ -92,13 +93,13 @@ def conclude(evidence: Evidence, errors: Mapping[str, Measured]) -> Conclusion:
     """Judge what was measured for each arm."""
     exact = [
         Comparison(
-            statement=Text(f"{name}: nothing but rounding", f"{name}: 반올림 오차뿐이다"),
+            statement=Text(f"{name}: nothing but rounding", f"{KOREAN.get(name, name)}: 반올림 오차뿐이다"),
             a=name,
             b=0.0,
             relation="not above",
             margin=ROUNDING,
             quantity=ERROR.name,
-            published=Text("exact", "정확히 성립"),
+            published=Text("exact", "등식이 성립"),
         )
         for name in EXACT
     ]
@@ -106,20 +107,26 @@ def conclude(evidence: Evidence, errors: Mapping[str, Measured]) -> Conclusion:
         Comparison(
             statement=Text(
                 f"{name}, with a ReLU after the addition: not exact",
-                f"{name}, 덧셈 뒤에 ReLU가 있음: 정확히 성립하지 않는다",
+                f"{name}, 덧셈 뒤에 ReLU가 있음: 등식이 어긋난다",
             ),
             a=name,
             b=0.0,
             relation="above",
             margin=ONE_PERCENT,
             quantity=ERROR.name,
-            published=Text("not exact", "정확히 성립하지 않음"),
+            published=Text("not exact", "등식이 어긋남"),
         )
         for name in INEXACT
     ]
     return Conclusion(
         arms=tuple(
-            Arm(name=name, published=NOTHING, measured={ERROR.name: each}, runs=tuple(evidence.runs(name)))
+            Arm(
+                name=name,
+                published=NOTHING,
+                measured={ERROR.name: each},
+                runs=tuple(evidence.runs(name)),
+                korean=KOREAN.get(name, ""),
+            )
             for name, each in errors.items()
         ),
         quantities=(ERROR,),
@@ -137,10 +144,10 @@ def _summary(errors: Mapping[str, Measured]) -> Text:
         f"in an untrained one of 56 layers. With a ReLU after each addition it differs by "
         f"{100 * errors[POST].mean:.3g} % in the trained {POST} and by {100 * errors[DEEP_POST].mean:.3g} % in "
         f"{DEEP_POST}.",
-        "사전 활성화를 쓰면, 한 단계의 입력에 블록들이 더하는 것을 모두 합한 값과 그 단계의 출력의 차이가 출력 크기에 "
-        f"견주어 학습한 20층 신경망에서 {errors[PRE].mean:.1e}배, 학습하지 않은 56층 신경망에서 "
-        f"{errors[UNTRAINED[DEEP_PRE]].mean:.1e}배입니다. 덧셈 뒤마다 ReLU가 있으면 그 차이가 학습한 {POST} 신경망에서 "
-        f"{100 * errors[POST].mean:.3g} %, {DEEP_POST} 신경망에서 {100 * errors[DEEP_POST].mean:.3g} %입니다.",
+        "사전 활성화를 쓰면, 한 단계의 입력에 블록들의 F를 모두 더한 값은 그 단계의 출력과 출력 크기의 "
+        f"{errors[PRE].mean:.1e}배(학습한 20층), {errors[UNTRAINED[DEEP_PRE]].mean:.1e}배(학습하지 않은 56층)만큼 "
+        f"다릅니다. 덧셈마다 뒤에 ReLU가 있으면 차이는 학습한 {POST} 신경망에서 {100 * errors[POST].mean:.3g} %, "
+        f"{DEEP_POST} 신경망에서 {100 * errors[DEEP_POST].mean:.3g} %입니다.",
     )
 
 
@@ -148,10 +155,10 @@ CLAIM = Claim(
     name="unrolled",
     statement=Text(
         "Between identity pre-activation blocks x_L is exactly x_l + sum of F(x_i); with a ReLU after the addition not",
-        "항등 지름길의 사전 활성화 블록 사이에서는 x_L = x_l + ΣF(x_i)가 정확히 성립하고, 덧셈 뒤에 ReLU가 있으면 "
-        "성립하지 않는다",
+        "항등 지름길이 있는 사전 활성화 블록 사이에서는 x_L = x_l + ΣF(x_i)가 정확히 성립하고, 덧셈 뒤에 ReLU가 "
+        "있으면 성립하지 않는다",
     ),
-    source="He et al. 2016, section 2, equation 4",
+    source=Text("He et al. 2016, section 2, equation 4", "He 등 2016, 2절, 식 4"),
     group="He et al. 2016",
     measure=measure,
     plan=plan,

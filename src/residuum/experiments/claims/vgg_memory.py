@@ -34,6 +34,15 @@ ROUNDING = 0.5  # million values
 TENTH = 9.3  # MB
 HALF = 0.5
 ALL, EARLY, LATE, POOLED, FULL = "all", "early convolutions", "late convolutions", "poolings", "linear layers"
+IMAGE = "image"
+KOREAN = {
+    ALL: "전체",
+    IMAGE: "이미지",
+    EARLY: "앞쪽 합성곱 층",
+    LATE: "뒤쪽 합성곱 층",
+    POOLED: "풀링 층",
+    FULL: "완전 연결 층",
+}
 EARLY_STAGES = 2
 MOST = Text("most", "대부분")
 AS_TAUGHT = Text("as taught", "강의에서 가르치는 대로입니다")
@@ -62,7 +71,7 @@ def parts(cost: Cost) -> dict[str, list[Layer]]:
     convolutions = [layer for layer in cost.layers if layer.group == CONVOLUTION]
     early = {*list(dict.fromkeys(layer.size for layer in convolutions))[:EARLY_STAGES]}
     return {
-        "image": [layer for layer in cost.layers if layer.group == INPUT],
+        IMAGE: [layer for layer in cost.layers if layer.group == INPUT],
         EARLY: [layer for layer in convolutions if layer.size in early],
         LATE: [layer for layer in convolutions if layer.size not in early],
         POOLED: [layer for layer in cost.layers if layer.group == POOLING],
@@ -139,6 +148,7 @@ def _arm(name: str, layers: Iterable[Layer], whole: Cost, published: Text = NOTH
     )
     return Arm(
         name=name,
+        korean=KOREAN[name],
         published=published,
         measured={
             VALUES.name: exactly(values / 1e6),
@@ -158,9 +168,10 @@ def _summary(vgg: Cost, groups: dict[str, list[Layer]]) -> Text:
     verdict = AS_TAUGHT if agrees else NOT_AS_TAUGHT
     return Text(
         f"For one image the layers of VGG-16 write {values:,} values, {size:.1f} MB in fp32, {verdict.en}. The early "
-        f"convolutions have {early:.0%} of them, the linear layers {linear:.0%} of all parameters.",
+        f"convolutions have {100 * early:.0f} % of them, the linear layers {100 * linear:.0f} % of all parameters.",
         f"이미지 한 장에 대해 VGG-16의 층들이 내놓는 값은 {values:,}개, fp32로 {size:.1f} MB이며, {verdict.ko}. "
-        f"앞쪽 합성곱 층이 그 값의 {early:.0%}를, 완전 연결 층이 전체 매개변수의 {linear:.0%}를 차지합니다.",
+        f"앞쪽 합성곱 층이 그 값의 {100 * early:.0f} %를, 완전 연결 층이 전체 매개변수의 {100 * linear:.0f} %를 "
+        "차지합니다.",
     )
 
 
@@ -171,7 +182,10 @@ CLAIM = Claim(
         "VGG-16은 이미지 한 장에 93 MB가 필요하다. 메모리는 대부분 앞쪽 합성곱 층이, "
         "매개변수는 대부분 완전 연결 층이 차지한다",
     ),
-    source="CS231n lecture notes, convolutional networks, case studies",
+    source=Text(
+        "CS231n lecture notes, convolutional networks, case studies",
+        "CS231n 강의 노트, 합성곱 신경망, 사례",
+    ),
     group="taught",
     measure=measure,
     kinds=frozenset({"grey", "colour", "folder"}),

@@ -54,6 +54,11 @@ class Layer:
         """`lenet5, first layer`."""
         return f"{self.net}, first layer"
 
+    @property
+    def korean(self) -> str:
+        """The same in Korean."""
+        return f"{self.net}의 첫 층"
+
 
 LAYERS = (
     Layer(
@@ -72,7 +77,7 @@ CAPTION = Text(
     "Parameters of the first layers of three nets: as convolutions, whose weights are shared by all places, as locally "
     "connected and as fully connected layers. The axis is logarithmic: each step is ten times as many.",
     "세 신경망의 첫 층을, 모든 위치가 가중치를 공유하는 합성곱 층, 위치마다 가중치가 따로 있는 국소 연결 층, "
-    "완전 연결 층으로 만들 때의 매개변수 수입니다. 축은 로그이며 눈금 한 칸이 열 배입니다.",
+    "완전 연결 층으로 만들 때의 매개변수 수입니다. 축은 로그 눈금이며 한 칸이 열 배입니다.",
 )
 
 
@@ -99,7 +104,8 @@ def _forms(step: Step) -> dict[str, int]:
 def _arm(layer: Layer) -> Arm:
     measured = {name: exactly(number) for name, number in _forms(layer.step).items()}
     saved = exactly(layer.step.unshared.total / layer.step.shared.total)
-    return Arm(name=layer.title, published=layer.published, measured=measured | {SAVED.name: saved})
+    measured |= {SAVED.name: saved}
+    return Arm(name=layer.title, published=layer.published, measured=measured, korean=layer.korean)
 
 
 def _bars(layer: Layer) -> list[Bar]:
@@ -111,7 +117,7 @@ def _as_printed(layer: Layer, quantity: Quantity, number: int) -> Comparison:
     return Comparison(
         statement=Text(
             f"{layer.title}: {number:,} parameters {quantity.name}",
-            f"{layer.net}의 첫 층: {quantity.label.ko}는 {number:,}개이다",
+            f"{layer.korean}: {quantity.label.ko}는 {number:,}개이다",
         ),
         a=layer.title,
         b=number,
@@ -124,9 +130,7 @@ def _as_printed(layer: Layer, quantity: Quantity, number: int) -> Comparison:
 
 def _fewer(layer: Layer) -> Comparison:
     return Comparison(
-        statement=Text(
-            f"{layer.title}: sharing saves parameters", f"{layer.net}의 첫 층: 공유하면 매개변수가 적어진다"
-        ),
+        statement=Text(f"{layer.title}: sharing saves parameters", f"{layer.korean}: 공유하면 매개변수가 적어진다"),
         a=layer.title,
         b=1.0,
         relation="above",
@@ -155,7 +159,10 @@ CLAIM = Claim(
         "Sharing weights over all places makes a convolution affordable",
         "모든 위치가 가중치를 공유하기 때문에 합성곱 층의 매개변수 수는 감당할 만하다",
     ),
-    source="LeCun et al. 1998, section II.B; CS231n lecture notes, parameter sharing",
+    source=Text(
+        "LeCun et al. 1998, section II.B; CS231n lecture notes, parameter sharing",
+        "LeCun 등 1998, II.B절; CS231n 강의 노트, 매개변수 공유",
+    ),
     group="taught",
     measure=measure,
     kinds=frozenset({"grey", "colour", "folder"}),

@@ -110,8 +110,8 @@ CAPTIONS = {
             "before the ReLU or the addition (He et al. 2015, Figure 7). They found smaller responses in ResNets "
             "than in their plain twins, and took it as a sign that residual layers only adjust what is passed on.",
             "각 층이 내놓는 값의 표준편차입니다. 배치 정규화(있으면) 뒤, ReLU나 덧셈 앞에서 잽니다(He 외 2015, 그림 "
-            "7). 이 논문은 ResNet의 반응이 같은 깊이의 일반(plain) 망보다 작다는 것을 보고, 잔차 층이 전달되는 값을 "
-            "조금씩 고치기만 한다는 증거로 해석했습니다.",
+            "7). 이 논문은 ResNet의 반응이 깊이가 같은 plain 신경망(지름길이 없는 신경망)보다 작다는 것을 보고, 잔차 "
+            "층이 전달되는 값을 조금씩 고치기만 한다는 증거로 해석했습니다.",
         ),
     ),
     "anatomy": Caption(
@@ -149,11 +149,11 @@ CAPTIONS = {
             "where the smallest is above 0, unless it lies in rows that the last ReLU set to zero (dead rows), or "
             "the block gives out more values than it takes in. 'At most' is a bound: Lanczos did not find the "
             "smallest (dotted), which may be lower; 'within' is how near to it a singular value surely lies.",
-            "막대는 각 블록 야코비 행렬의 최대와 최소 특이값 사이로, 작은 변화를 얼마나 늘이고 줄일 수 있는지를 "
-            "뜻합니다. 역전파되는 그래디언트는 최대 특이값 배보다 커지지 않습니다. 최소가 0보다 크면 사라지지 "
+            "막대는 각 블록 야코비 행렬의 최대와 최소 특잇값 사이로, 작은 변화를 얼마나 늘이고 줄일 수 있는지를 "
+            "뜻합니다. 역전파되는 그래디언트는 최대 특잇값 배보다 커지지 않습니다. 최소가 0보다 크면 사라지지 "
             "않지만, 마지막 ReLU가 0으로 만든 행(dead rows)에 있거나 출력이 입력보다 많은 블록이면 예외입니다. 'at "
             "most'는 상한이며, 란초스법이 찾지 못한 최솟값(점선)은 더 작을 수 있습니다. 오차(within) 안에 "
-            "특이값이 반드시 하나 있습니다.",
+            "특잇값이 반드시 하나 있습니다.",
         ),
     ),
     "paths": Caption(
@@ -209,7 +209,7 @@ CAPTIONS = {
             "ResNet-20, loses far more by each. Then several blocks taken out together, and two neighbours "
             "exchanged.",
             "한 블록을 빼고 지름길만 남겼을 때(다시 학습하지 않고)의 정확도입니다. 점선은 온전한 망입니다. Veit "
-            "외(2016)에서 블록 54개인 잔차망은 대부분의 블록을 빼도 거의 잃지 않았고 일반(plain) 망은 무너졌습니다. "
+            "외(2016)에서 블록 54개인 잔차망은 대부분의 블록을 빼도 거의 잃지 않았고 plain 신경망은 무너졌습니다. "
             "ResNet-20처럼 블록이 9개뿐인 망은 하나를 뺄 때마다 훨씬 많이 잃습니다. 이어서 여러 블록을 함께 뺀 것과 "
             "이웃한 두 블록을 맞바꾼 것입니다.",
         ),
@@ -276,7 +276,7 @@ TERMS = {
     "whole": "전체",
     "by the shortcut": "지름길 몫",
     "by F": "잔차 가지 F의 몫",
-    "singular values": "특이값",
+    "singular values": "특잇값",
     "before the last ReLU": "마지막 ReLU 앞",
     "after it": "그 뒤",
     "pixels taken or put in (%)": "지우거나 되돌린 화소(%)",
@@ -352,7 +352,7 @@ REASONS = {
     "needs a Run that recorded its layers": "층을 기록한 학습(Run)이 필요합니다",
     "did not begin when the time was over": "시간이 다 되어 시작하지 못했습니다",
     "interrupted before it began": "시작하기 전에 중단되었습니다",
-    "net: is plain": "지름길이 없는 일반(plain) 망입니다",
+    "net: is plain": "plain 신경망(지름길이 없는 신경망)입니다",
     "net: has no residual blocks": "잔차 블록이 없는 망입니다",
     "net: gives no classes": "클래스를 내지 않는 망입니다",
 }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from residuum.costing.count import cost
+from residuum.data.decode import decoding_threads
 from residuum.data.source import Dataset
 from residuum.errors import InputError
 from residuum.nets import catalog
+from residuum.plans.plan import PlannedRun
+from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
 
 MAX_SIDE_BY_SIDE = 64
@@ -43,7 +46,26 @@ def how_many(device: torch.device, step_bytes: int, most: int | None) -> int:
         return most or 1
     free, _ = torch.cuda.mem_get_info(device)
     fit = int(USABLE * free / (SLACK * step_bytes + PROCESS_BYTES))
-    return max(1, min(fit, most or os.cpu_count() or 1))
+    return max(1, min(fit, most or decoding_threads()))
+
+
+def how_many_of(
+    plan: Sequence[PlannedRun],
+    dataset: Dataset,
+    execution: Execution,
+    most: int | None,
+    crop: tuple[int, int] | None = None,
+) -> int:
+    """Trainings of a plan that may run at once, by the one that needs most memory; 1 for an empty plan.
+
+    `crop` is the size of images where it is fixed.
+    """
+    device = choose_device(execution.device)
+    largest = 0
+    if device.type == "cuda" and most != 1:
+        kinds = {(each.net, each.recipe) for each in plan}
+        largest = max((step_bytes(net, recipe, dataset, crop) for net, recipe in kinds), default=0)
+    return max(1, min(len(plan), how_many(device, largest, most)))
 
 
 def divided(execution: Execution, at_once: int) -> Execution:
@@ -51,7 +73,7 @@ def divided(execution: Execution, at_once: int) -> Execution:
     if at_once == 1:
         return execution
     threads = execution.threads or torch.get_num_threads()
-    workers = execution.workers or os.cpu_count() or 1
+    workers = execution.workers or decoding_threads()
     return replace(execution, threads=max(1, threads // at_once), workers=max(1, workers // at_once))
 
 

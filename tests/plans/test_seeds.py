@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from residuum.errors import DamagedError, InputError, Interrupted, TrainingError
-from residuum.experiments import plan as plan_module
-from residuum.experiments.plan import SilentPlan
-from residuum.experiments.seeds import is_plan_of_seeds, resume_seeds, train_seeds
-from residuum.experiments.seeds_record import SEEDS_FILE, Seeds
 from residuum.nets.resnet import ResNet
+from residuum.plans import plan as plan_module
+from residuum.plans.plan import SilentPlan
+from residuum.plans.seeds import is_plan_of_seeds, resume_seeds, train_seeds
+from residuum.plans.seeds_record import SEEDS_FILE, Seeds
 from residuum.run import Run
 from residuum.training.recipe import Execution
 from residuum.training.recipes import digits

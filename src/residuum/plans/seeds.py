@@ -18,11 +18,11 @@ from typing import Any
 
 from residuum.data.open import NAMES
 from residuum.errors import InputError, Interrupted, TrainingError
-from residuum.experiments.at_once import divided, how_many, require_side_by_side, step_bytes
-from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
-from residuum.experiments.seeds_record import SEEDS_FILE, Seeds, SeedsConfig, name_of
-from residuum.experiments.side_by_side import execute_side_by_side
 from residuum.files.atomic import TEMPORARY_PREFIX
+from residuum.plans.at_once import divided, how_many_of, require_side_by_side
+from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
+from residuum.plans.seeds_record import SEEDS_FILE, Seeds, SeedsConfig, name_of
+from residuum.plans.side_by_side import execute_side_by_side
 from residuum.run import Run
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
@@ -169,8 +169,7 @@ def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Executio
     latest: dict[str, str] = {}
 
     def note(done: Executed) -> None:
-        for failure in done.failures:
-            name, _, latest[name] = failure.partition(": ")
+        latest.update({failure.run: failure.reason for failure in done.failures})
         Seeds.found(directory, config, latest).save()
 
     given: dict[str, Any] = {"data_dir": config.data_dir, "title": title, "execution": each, "observer": observer}
@@ -202,12 +201,10 @@ def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Executio
 
 
 def _at_once(asked: Asked, seeds: int, most: int | None, execution: Execution) -> int:
-    device = choose_device(execution.device)
-    if device.type != "cuda":
-        return min(seeds, how_many(device, 0, most))
-    crop = asked.origin.classifier.preprocessing.crop if asked.origin else None
     assert isinstance(asked.net, str)
-    return min(seeds, how_many(device, step_bytes(asked.net, asked.recipe, asked.dataset, crop), most))
+    plan = [PlannedRun(asked.net, asked.recipe, seed) for seed in range(seeds)]
+    crop = asked.origin.classifier.preprocessing.crop if asked.origin else None
+    return how_many_of(plan, asked.dataset, execution, most, crop)
 
 
 def _require_numbers(seeds: int, seed: int, side_by_side: int | None) -> None:

@@ -19,13 +19,15 @@ import torch
 from residuum.data.digits import digits
 from residuum.data.source import Dataset
 from residuum.errors import InputError, Interrupted, TrainingError
-from residuum.experiments import side_by_side as module
-from residuum.experiments.at_once import divided, how_many
-from residuum.experiments.child import Job, Told
-from residuum.experiments.plan import PlannedRun, SilentPlan
-from residuum.experiments.seeds import resume_seeds, train_seeds
-from residuum.experiments.seeds_record import Seeds
-from residuum.experiments.side_by_side import execute_side_by_side
+from residuum.plans import at_once
+from residuum.plans import side_by_side as module
+from residuum.plans.at_once import divided, how_many
+from residuum.plans.child import Job, Told
+from residuum.plans.plan import PlannedRun, SilentPlan
+from residuum.plans.seeds import resume_seeds, train_seeds
+from residuum.plans.seeds_record import Seeds
+from residuum.plans.side_by_side import execute_side_by_side
+from residuum.records.environment import source_digest
 from residuum.run import Run
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution
@@ -112,7 +114,9 @@ def a_job(path: Path, dataset: Dataset, **changes: Any) -> Job:
         "data": "digits",
         "data_dir": None,
         "channels": 1,
+        "images": len(dataset.train),
         "fingerprint": dataset.fingerprint,
+        "source_sha256": source_digest(),
         "execution": ONE,
         "command": ("residuum", "train"),
     }
@@ -305,7 +309,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, made_up: Any) -> None:
 def test_how_many_fit_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gib = 2**30
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (80 * gib, 80 * gib))
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(at_once, "decoding_threads", lambda: 16)
     gpu = torch.device("cuda")
     assert how_many(gpu, 8 * gib, None) == 6, "0.9 * 80 / (1.25 * 8 + 1) = 6.5"
     assert how_many(gpu, 8 * gib, 3) == 3

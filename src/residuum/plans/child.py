@@ -21,9 +21,9 @@ from typing import Any, TextIO
 import torch
 
 from residuum.data.source import Dataset
-from residuum.errors import InputError, ResiduumError
-from residuum.experiments.plan import PlannedRun, make
-from residuum.experiments.setting import within_budget
+from residuum.errors import InputError, InUseError, ResiduumError
+from residuum.plans.plan import PlannedRun, make
+from residuum.records.environment import source_digest
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.start import open_data
@@ -34,15 +34,26 @@ GRACE_SECONDS = 60.0  # for saving, once nobody is there any more to wait for it
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a process is to do: one training of a plan, on these data, into this directory."""
+    """What a process is to do.
+
+    Attributes:
+        planned: one training of a plan.
+        path: where its Run goes.
+        data, data_dir, channels: what opens the data again, of which it gets `images` training images.
+        fingerprint: of these.
+        execution: device, threads, how often to save.
+        command: what a person typed, for the Run's record.
+        source_sha256: of the code that planned it.
+    """
 
     planned: PlannedRun
     path: str
     data: str
     data_dir: str | None
     channels: int
-    budget: str | None = None
+    images: int
     fingerprint: str
+    source_sha256: str
     execution: Execution
     command: tuple[str, ...]
 
@@ -64,9 +75,7 @@ class Job:
         Raises:
             InputError: they are not those of the plan.
         """
-        dataset = open_data(self.data, self.data_dir, Silent(), channels=self.channels)
-        if self.budget is not None:
-            dataset = within_budget(dataset, self.budget)
+        dataset = open_data(self.data, self.data_dir, Silent(), channels=self.channels).limited(self.images)
         if dataset.fingerprint != self.fingerprint:
             raise InputError(f"{self.data}: changed while it was trained on. Try: the same command again")
         return dataset
@@ -118,7 +127,9 @@ def main() -> int:
     sys.argv = list(job.command)  # of which a Run keeps a record
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
-        make(job.planned, job.dataset(), Path(job.path), job.data_dir, job.execution, told)
+        if source_digest() != job.source_sha256:
+            raise InputError("residuum: its source changed while it ran. Try: the same command again")
+        _make(job, told)
     except ResiduumError as error:
         told.tell("failed", type(error).__name__, str(error))
         return error.exit_code
@@ -130,6 +141,20 @@ def main() -> int:
         return 1
     told.tell("ended")
     return 0
+
+
+def _make(job: Job, told: Told) -> None:
+    """Train; a Run that is still being saved, since who asked before was killed, is waited for."""
+    dataset, patience = job.dataset(), time.monotonic() + GRACE_SECONDS
+    while True:
+        try:
+            make(job.planned, dataset, Path(job.path), job.data_dir, job.execution, told)
+        except InUseError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _leave_with_parent() -> None:

@@ -14,8 +14,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,17 +26,18 @@ from residuum import errors
 from residuum.data.open import NAMES
 from residuum.data.source import Dataset
 from residuum.errors import Interrupted, ResiduumError
-from residuum.experiments.child import Job
-from residuum.experiments.plan import Executed, PlannedRun, PlanObserver, work_of
+from residuum.plans.child import GRACE_SECONDS, Job
+from residuum.plans.plan import Executed, Failure, PlannedRun, PlanObserver, finished, work_of
+from residuum.records.environment import source_digest
 from residuum.run import Run
 from residuum.training.observer import Observer
 from residuum.training.precision import resolved
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
-from residuum.training.signals import StopRequest
+from residuum.training.signals import Interrupting, StopRequest
 
 # The package is found where this process found it, after all that Python finds by itself.
-PROGRAM = "import sys; sys.path.append(sys.argv[1]); from residuum.experiments.child import main; sys.exit(main())"
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from residuum.plans.child import main; sys.exit(main())"
 POLL_SECONDS = 0.2
 FATAL = {
     each.__name__: each for each in (errors.InputError, errors.InUseError, errors.DamagedError, errors.StorageError)
@@ -48,7 +50,6 @@ def execute_side_by_side(
     directory: Path,
     *,
     at_once: int,
-    budget: str | None = None,
     data_dir: str | Path | None = None,
     title: str,
     execution: Execution,
@@ -57,8 +58,8 @@ def execute_side_by_side(
 ) -> Executed:
     """As `plan.execute`, up to `at_once` trainings at a time; `execution` is that of each process.
 
-    The data set must be one that its name opens again, with no more images than `budget` allows where that is given.
-    A process that dies is a failed run.
+    The data set must be one that its name opens again. Trainings that are finished already are reused; `on_end` hears
+    of these first. A process that dies is a failed run.
 
     Raises:
         InputError, StorageError, Interrupted, TrainingError: as `plan.execute`; all other runs were saved before.
@@ -71,28 +72,36 @@ def execute_side_by_side(
             data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
             data_dir=str(data_dir) if data_dir is not None else None,
             channels=dataset.channels,
-            budget=budget,
+            images=len(dataset.train),
             fingerprint=dataset.fingerprint,
+            source_sha256=source_digest(),
             execution=execution,
             command=tuple(sys.argv),
         )
 
     device = choose_device(execution.device)
     plan = [replace(planned, recipe=resolved(planned.recipe, device)) for planned in plan]
-    works = {planned.name: work_of(planned, dataset) for planned in plan}
-    observer.plan_started(f"{title}, {at_once} at once", len(plan), sum(works.values()))
+    made = finished(plan, dataset, directory)
+    missing = [planned for planned in plan if planned.name not in made]
+    works = {planned.name: work_of(planned, dataset) for planned in missing}
+    observer.plan_started(f"{title}, {at_once} at once", len(missing), sum(works.values()))
     with StopRequest() as stop:
-        crew = _Crew([job(planned) for planned in plan], at_once, works, observer, on_end)
+        crew = _Crew([job(planned) for planned in missing], made, at_once, works, observer, on_end)
         try:
             crew.work(stop)
-        finally:
-            crew.dismiss()
+        except KeyboardInterrupt:
+            crew.dismiss(seconds=0)
+            raise
+        except BaseException:
+            crew.dismiss(seconds=GRACE_SECONDS)
+            raise
     if crew.fatal is not None:
         raise crew.fatal
-    if stop.signal_number is not None:
+    signal_number = stop.signal_number or crew.signal_number
+    if signal_number is not None:
         raise Interrupted(
             f"{directory}: stopped, saved. Try: the same command again, it goes on from here",
-            signal_number=stop.signal_number,
+            signal_number=signal_number,
         )
     done = crew.done()
     return Executed(
@@ -179,6 +188,7 @@ class _Crew:
     def __init__(
         self,
         jobs: Sequence[Job],
+        made: Mapping[str, Run],
         at_once: int,
         works: dict[str, float],
         observer: PlanObserver,
@@ -189,16 +199,19 @@ class _Crew:
         self.observer, self.on_end = observer, on_end
         self.inbox: queue.Queue[tuple[str, object]] = queue.Queue()
         self.going: dict[str, _Process] = {}
-        self.runs: dict[str, Run] = {}
-        self.failures: list[str] = []
+        self.runs = dict(made)
+        self.failures: list[Failure] = []
         self.fatal: ResiduumError | None = None
         self.leaving = False
+        self.signal_number: int | None = None
 
     def done(self) -> Executed:
         return Executed(dict(self.runs), tuple(self.failures))
 
     def work(self, stop: StopRequest) -> None:
         """Start, listen, and start the next, until all have left; leave early when somebody asks to."""
+        if self.runs:
+            self._tell_end()
         while self.going or (self.waiting and not self.leaving):
             while self.waiting and len(self.going) < self.at_once and not self.leaving:
                 self._start(self.waiting.popleft())
@@ -214,10 +227,25 @@ class _Crew:
             if stop.signal_number is not None or self.fatal is not None:
                 self._leave()
 
-    def dismiss(self) -> None:
-        """End what is still there, at once."""
+    def dismiss(self, *, seconds: float) -> None:
+        """End what is still there; it has so many seconds to save."""
+        self._leave()
+        until = time.monotonic() + seconds
         for each in self.going.values():
+            with suppress(subprocess.TimeoutExpired):
+                each.process.wait(timeout=max(0.0, until - time.monotonic()))
             each.close()
+
+    def _tell_end(self) -> None:
+        """Tell what came of the plan so far; a signal while that is worked on stops it, and all that train."""
+        if self.leaving:
+            return
+        try:
+            with Interrupting() as stop:
+                self.on_end(self.done())
+        except KeyboardInterrupt:
+            self.signal_number = stop.signal_number or signal.SIGINT
+            self._leave()
 
     def _start(self, job: Job) -> None:
         name = job.planned.name
@@ -239,7 +267,7 @@ class _Crew:
         elif kind in FATAL:
             self.fatal = self.fatal or FATAL[kind](process.reason(code))
         elif not self.leaving or kind == "TrainingError":
-            self.failures.append(f"{name}: {process.reason(code)}")
-            self.observer.message(self.failures[-1])
+            self.failures.append(Failure(name, process.reason(code), diverged=kind == "TrainingError"))
+            self.observer.message(str(self.failures[-1]))
         self.observer.beside_ended(name)
-        self.on_end(self.done())
+        self._tell_end()

@@ -81,11 +81,29 @@ class SilentPlan(Silent):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A training that did not reach its end.
+
+    Attributes:
+        run: its name.
+        reason: in one line.
+        diverged: its numbers were no longer finite; otherwise its process died, or the machine failed it.
+    """
+
+    run: str
+    reason: str
+    diverged: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Executed:
-    """What came of a plan: the Runs by name, and for each failed one its reason."""
+    """What came of a plan: the Runs by name, and those that failed."""
 
     runs: dict[str, Run]
-    failures: tuple[str, ...]
+    failures: tuple[Failure, ...]
 
     def require_any(self) -> Executed:
         """This, if one training at least has reached its end.
@@ -132,15 +150,15 @@ def execute(
     works = [work_of(planned, dataset) for planned in plan]
     observer.plan_started(title, len(plan), sum(works))
     runs: dict[str, Run] = {}
-    failures: list[str] = []
+    failures: list[Failure] = []
     for number, (planned, work) in enumerate(zip(plan, works, strict=True)):
         observer.run_started(number, work, planned.recipe.num_steps(len(dataset.train)))
         path = directory / planned.name
         try:
             runs[planned.name] = make(planned, dataset, path, data_dir, execution, observer)
         except TrainingError as error:
-            failures.append(f"{planned.name}: {error}")
-            observer.message(failures[-1])
+            failures.append(Failure(planned.name, str(error)))
+            observer.message(str(failures[-1]))
         except Interrupted as error:
             raise Interrupted(
                 f"{path}: stopped, saved. Try: the same command again, it goes on from here",
@@ -195,6 +213,16 @@ def begun(planned: PlannedRun, dataset: Dataset, path: Path) -> Run | None:
     if (config.net, start, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
     return run
+
+
+def finished(plan: Iterable[PlannedRun], dataset: Dataset, directory: Path) -> dict[str, Run]:
+    """The trainings of a plan that are finished in a directory already, by name.
+
+    Raises:
+        InputError: one stands there that was made with another recipe or other data.
+    """
+    runs = {planned.name: begun(planned, dataset, directory / planned.name) for planned in plan}
+    return {name: run for name, run in runs.items() if run is not None and run.result is not None}
 
 
 def work_of(planned: PlannedRun, dataset: Dataset) -> float:
