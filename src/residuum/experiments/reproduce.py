@@ -12,7 +12,6 @@ The same call again goes on: finished Runs are reused, interrupted ones resumed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,33 +19,30 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Protocol
 
-from residuum.errors import InputError, Interrupted, ResiduumError, StorageError, TrainingError
+from residuum.errors import Interrupted, ResiduumError, StorageError, TrainingError
 from residuum.experiments import claims as every
 from residuum.experiments.claim import Claim
-from residuum.experiments.judging import PAGE, Judging, read_finding
+from residuum.experiments.directory import OwnLedger, require_own, write_mark
+from residuum.experiments.judging import Judging
 from residuum.experiments.known import known
 from residuum.experiments.order import DEFAULT_SEEDS, Order, fitting_claims, setting_of
 from residuum.experiments.price import Price, price
 from residuum.experiments.setting import Setting, within_budget
-from residuum.files.atomic import storage_error, write_file
+from residuum.files.atomic import storage_error
 from residuum.files.lock import lock_directory
 from residuum.plans.at_once import divided, how_many_of
 from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute, finished
 from residuum.plans.side_by_side import execute_side_by_side
 from residuum.records.environment import source_digest
 from residuum.records.finding import Finding
-from residuum.records.findings_file import FIGURE
-from residuum.report.ledger import Entry, small_figure, write_ledger
-from residuum.run import Run, dumps
+from residuum.run import Run
 from residuum.training.precision import resolved
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 from residuum.training.signals import Interrupting
 from residuum.training.start import open_data
 
-MARK = "reproduction.json"
 RUNS = "runs"
-LEDGER = "ledger"
 
 
 class ReproductionObserver(PlanObserver, Protocol):
@@ -152,39 +148,11 @@ def prepare(order: Order, observer: ReproductionObserver) -> Reproduction:
     setting = setting_of(order, dataset)
     fitting = fitting_claims(order, found, setting)
     plans = {claim.name: claim.plan(setting) for claim in fitting}
-    _require_own(order.directory, setting)
+    require_own(order.directory, setting)
     left_out = [claim.name for claim in found if claim not in fitting]
     if left_out:
         observer.message(f"left out, since {order.named_data} cannot show them: {', '.join(left_out)}")
     return Reproduction(order=order, setting=setting, claims=fitting, plans=plans, observer=observer)
-
-
-def _require_own(directory: Path, setting: Setting) -> None:
-    """Check that a reproduction may begin or go on in a directory.
-
-    Raises:
-        InputError: it holds something else, or a reproduction of other data or by another budget.
-    """
-    try:
-        if directory.exists() and not directory.is_dir():
-            raise InputError(f"{directory}: is a file (expected a directory). Try: another --out")
-        if not directory.is_dir():
-            return
-        entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
-        mark = json.loads((directory / MARK).read_text()) if entries else _mark(setting)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{str(directory)[:80]}: exists and is not of a reproduction. Try: another --out") from error
-    if mark != _mark(setting):
-        is_of = f"{mark.get('data')} at budget {mark.get('budget')}" if isinstance(mark, dict) else "something else"
-        raise InputError(f"{directory}: holds a reproduction of other conditions ({is_of}). Try: another --out")
-
-
-def _mark(setting: Setting) -> dict[str, object]:
-    """What all that is in a directory has in common."""
-    dataset = setting.dataset
-    return {"format": 1, "budget": setting.budget, "data": Path(setting.data).name, "fingerprint": dataset.fingerprint}
 
 
 @dataclass(kw_only=True)
@@ -197,7 +165,7 @@ class Reproduction:
         plans: the trainings of each.
         findings: of the claims that are judged by now.
         broken: of claims whose own code failed, what it raised.
-        entries: of the ledger, by claim.
+        ledger: of all that is judged in the directory, once it is carried out.
         before: trainings that were finished by earlier calls.
         at_once: those that run side by side.
         doing: what a message says if it is stopped now.
@@ -210,7 +178,7 @@ class Reproduction:
     observer: ReproductionObserver
     findings: dict[str, Finding] = field(default_factory=dict)
     broken: dict[str, Exception] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    ledger: OwnLedger = field(init=False)
     before: set[str] = field(default_factory=set)
     at_once: int = 1
     doing: str = ""
@@ -262,7 +230,7 @@ class Reproduction:
             raise storage_error(self.directory, error) from error
         with Interrupting() as stop, lock_directory(self.directory):
             try:
-                write_file(self.directory / MARK, dumps(_mark(self.setting)))
+                write_mark(self.directory, self.setting)
                 return self._findings()
             except KeyboardInterrupt:
                 raise Interrupted(
@@ -272,7 +240,7 @@ class Reproduction:
                 ) from None
 
     def _findings(self) -> list[Finding]:
-        self.entries = self._earlier()
+        self.ledger = OwnLedger(self.directory, remade=[claim.name for claim in self.claims])
         self._conclude_from(Executed({}, ()))
         none_ended = None
         if self.trainings:
@@ -335,8 +303,7 @@ class Reproduction:
             self.observer.claim_ended(claim.name, f"could not be measured ({_reason(error)})")
         else:
             self.observer.claim_ended(claim.name, str(self.findings[claim.name].verdict))
-            self.entries[claim.name] = _entry(self.findings[claim.name])
-            self._write_ledger()
+            self.ledger.add(self.findings[claim.name])
         self.doing = ""
 
     def _execution_beside(self, done: Executed) -> Execution:
@@ -344,17 +311,6 @@ class Reproduction:
         ended = {*done.runs, *(failure.run for failure in done.failures)}
         others_train = self.at_once > 1 and ended > self.before and len(ended) < len(self.trainings)
         return divided(self.order.execution, self.at_once) if others_train else self.order.execution
-
-    def _earlier(self) -> dict[str, Entry]:
-        """What stands in the directory of claims that are not to be judged anew."""
-        asked = {claim.name for claim in self.claims}
-        found = {name: read_finding(self.directory / name) for name in every.claims() if name not in asked}
-        return {name: _entry(finding) for name, finding in found.items() if finding is not None}
-
-    def _write_ledger(self) -> None:
-        """The ledger of all that is judged in the directory, in both languages."""
-        entries = [self.entries[name] for name in every.claims() if name in self.entries]
-        write_ledger(self.directory, entries, name=LEDGER)
 
     def _as_error(self, findings: Sequence[Finding]) -> MeasuringError:
         (name, error), *others = self.broken.items()
@@ -364,17 +320,6 @@ class Reproduction:
             "Try: the same command with --debug, which shows where",
             findings,
         )
-
-
-def _entry(finding: Finding) -> Entry:
-    figure = finding.directory / FIGURE
-    has_figure = bool(finding.caption) and figure.is_file()
-    return Entry(
-        findings=(finding,),
-        figure=small_figure(figure.read_bytes()) if has_figure else b"",
-        picture=f"{finding.name}/{FIGURE}" if has_figure else "",
-        page=f"{finding.name}/{PAGE}",
-    )
 
 
 def trainings_of(plans: Mapping[str, Sequence[PlannedRun]]) -> list[PlannedRun]:
