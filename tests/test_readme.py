@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from residuum.cli import main, parse
+from residuum.experiments.directory import MARK
 from residuum.experiments.judging import UNTRAINED
 from residuum.records.findings_file import read_findings
 from residuum.records.text import Text
+from residuum.run import Run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -136,6 +138,20 @@ def test_a_record_says_how_it_was_made_and_names_no_path_of_a_machine(path: Path
         for key in ("cpu", "threads", "device", "commit", "packages", "command"):
             assert record["environment"][key], key
     assert not re.search(r'"[^"]*(/home/|/root/|/tmp/|/work/)', text)
+
+
+@pytest.mark.parametrize(
+    "directory", sorted((ROOT / "results" / "reproductions").glob("*/runs/*")), ids=lambda directory: directory.name
+)
+def test_a_training_on_record_is_whole_and_names_no_path_of_a_machine(directory: Path) -> None:
+    run = Run.open(directory)
+    assert run.result is not None
+    assert run.result["weights_sha256"]
+    assert run.metrics()[-1]["step"] == run.result["steps"]
+    assert f"{run.config.net}-seed{run.config.seed}" == directory.name
+    assert (directory.parents[1] / MARK).is_file()
+    for path in directory.iterdir():
+        assert not re.search(r"/home/|/root/|/tmp/|/work/", path.read_text()), path
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("claims-*.json")), ids=lambda path: path.stem)
