@@ -39,12 +39,14 @@ from residuum.experiments.reproduce import MeasuringError, SilentReproduction, r
 from residuum.experiments.setting import Budget, Setting, stand_in, within_budget
 from residuum.files.lock import lock_directory
 from residuum.plans import child, side_by_side
+from residuum.plans import plan as plan_module
 from residuum.plans.child import Job
 from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Arm, Comparison, Finding, Quantity, Verdict, exactly
 from residuum.records.findings_file import add_findings, figure_of, findings_to_add_to, read_findings
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
+from residuum.run import Run
 from residuum.training.recipe import Execution
 from residuum.training.recipes import digits
 
@@ -233,6 +235,23 @@ def test_side_by_side_makes_the_same_nets_and_measures_beside_them_with_their_th
     again = reproduce_all(order(tmp_path / "beside", side_by_side=2, keep=True, execution=Execution(threads=2)))
     assert [finding.runs for finding in again] == [finding.runs for finding in beside]
     assert len(threads) == 4
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_reproduction_goes_on_with_the_precision_it_began_with(
+    tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Which one is faster is measured: on a machine that is busy it may come out otherwise."""
+    brief = replace(settings.BUDGETS["grey"]["quick"].recipe(NET), precision="auto")
+    monkeypatch.setitem(settings.BUDGETS, "grey", {"quick": Budget(lambda net: brief, Text.same("3 updates"))})
+    offer(monkeypatch, claim_of("one", judged_by_error, NET))
+    monkeypatch.setattr(plan_module, "fastest", lambda device: "fp32")
+    (first,) = reproduce_all(order(tmp_path, seeds=1))
+    monkeypatch.setattr(plan_module, "fastest", lambda device: "bf16")
+    (second,) = reproduce_all(order(tmp_path, seeds=2, side_by_side=most))
+    assert second.runs[f"{NET}-seed0"] == first.runs[f"{NET}-seed0"]
+    made = [Run.open(tmp_path / "out" / "runs" / name).config.recipe["precision"] for name in second.runs]
+    assert made == ["fp32", "fp32"]
 
 
 def test_side_by_side_trains_on_the_images_of_the_budget(

@@ -18,6 +18,7 @@ from residuum.plans.plan import SilentPlan
 from residuum.plans.seeds import is_plan_of_seeds, resume_seeds, train_seeds
 from residuum.plans.seeds_record import SEEDS_FILE, Seeds
 from residuum.run import Run
+from residuum.training import precision
 from residuum.training.recipe import Execution
 from residuum.training.recipes import digits
 from residuum.training.start import train
@@ -165,6 +166,19 @@ def test_seeds_of_something_else_are_refused(finished: Seeds, given: dict[str, A
     with pytest.raises(InputError, match=f"holds seeds of {expected}"):
         train_seeds(net, "digits", **values)
     assert (finished.directory / SEEDS_FILE).read_bytes() == before
+
+
+def test_seeds_go_on_with_the_precision_they_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which one is faster is measured: on a machine that is busy it may come out otherwise."""
+    out, changes = tmp_path / "seeds", BRIEF | {"precision": "auto"}
+    monkeypatch.setattr(precision, "fastest", lambda device: "fp32")
+    first = train_seeds("resnet8_narrow", "digits", seeds=1, changes=changes, out=out)
+    monkeypatch.setattr(precision, "fastest", lambda device: "bf16")
+    both = train_seeds("resnet8_narrow", "digits", seeds=2, changes=changes, out=out)
+    assert {run.config.recipe["precision"] for run in both.runs.values()} == {"fp32"}
+    assert first.runs[0].result == both.runs[0].result
+    with pytest.raises(InputError, match="another recipe"):
+        train_seeds("resnet8_narrow", "digits", seeds=2, changes=BRIEF | {"precision": "bf16"}, out=out)
 
 
 def test_other_data_are_refused(finished: Seeds, image_folder: Path) -> None:

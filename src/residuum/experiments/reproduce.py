@@ -31,12 +31,11 @@ from residuum.experiments.setting import Setting, within_budget
 from residuum.files.atomic import storage_error
 from residuum.files.lock import lock_directory
 from residuum.plans.at_once import divided, how_many_of
-from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, execute, finished
+from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, decided, execute, finished
 from residuum.plans.side_by_side import execute_side_by_side
 from residuum.records.environment import source_digest
 from residuum.records.finding import Finding
 from residuum.run import Run
-from residuum.training.precision import resolved
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 from residuum.training.signals import Interrupting
@@ -199,7 +198,7 @@ class Reproduction:
             InputError: one was made with another recipe.
         """
         device = choose_device(self.order.execution.device)
-        asked = [replace(each, recipe=resolved(each.recipe, device)) for each in self.trainings]
+        asked = decided(self.trainings, self.directory / RUNS, device)
         return finished(asked, self.setting.dataset, self.directory / RUNS)
 
     def price(self) -> Price:

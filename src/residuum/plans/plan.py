@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from residuum.data.source import Dataset
 from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.nets import catalog
 from residuum.run import Run
 from residuum.training.observer import Observer, Silent
-from residuum.training.precision import resolved
+from residuum.training.precision import fastest
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.start import resume, train
@@ -145,8 +147,7 @@ def execute(
         Interrupted: stopped by a signal, saved before; the same call goes on.
         TrainingError: not one of the trainings reached its end.
     """
-    device = choose_device(execution.device)
-    plan = [replace(planned, recipe=resolved(planned.recipe, device)) for planned in plan]
+    plan = decided(plan, directory, choose_device(execution.device))
     works = [work_of(planned, dataset) for planned in plan]
     observer.plan_started(title, len(plan), sum(works))
     runs: dict[str, Run] = {}
@@ -213,6 +214,27 @@ def begun(planned: PlannedRun, dataset: Dataset, path: Path) -> Run | None:
     if (config.net, start, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
     return run
+
+
+def decided(plan: Sequence[PlannedRun], directory: Path, device: torch.device) -> list[PlannedRun]:
+    """The plan with the precision decided where its recipes leave that to the device.
+
+    It is that of the first such training which stands in the directory already, so that a plan goes on as it began on
+    whatever machine and however busy; or else what the device is faster with.
+
+    Raises:
+        InputError: what stands there is damaged.
+    """
+    left_open = [planned for planned in plan if planned.recipe.precision == "auto"]
+    if not left_open:
+        return [*plan]
+    begun_before = (directory / planned.name for planned in left_open if Run.stands_at(directory / planned.name))
+    first = next(begun_before, None)
+    precision = Recipe.from_json(Run.open(first).config.recipe).precision if first else fastest(str(device))
+    return [
+        replace(planned, recipe=replace(planned.recipe, precision=precision)) if planned in left_open else planned
+        for planned in plan
+    ]
 
 
 def finished(plan: Iterable[PlannedRun], dataset: Dataset, directory: Path) -> dict[str, Run]:

@@ -88,6 +88,8 @@ def train_seeds(
     _require_place(directory)
     if is_plan_of_seeds(directory):
         was = SeedsConfig.read(directory)
+        asked = asked.with_precision_of(Recipe.from_json(was.recipe))
+        config = _config(asked, numbers, data_dir, side_by_side, execution)
         was.require_same(config, directory)
         config = config.model_copy(
             update={

@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import residuum
@@ -27,11 +26,10 @@ from residuum.data.open import NAMES
 from residuum.data.source import Dataset
 from residuum.errors import Interrupted, ResiduumError
 from residuum.plans.child import GRACE_SECONDS, Job
-from residuum.plans.plan import Executed, Failure, PlannedRun, PlanObserver, finished, work_of
+from residuum.plans.plan import Executed, Failure, PlannedRun, PlanObserver, decided, finished, work_of
 from residuum.records.environment import source_digest
 from residuum.run import Run
 from residuum.training.observer import Observer
-from residuum.training.precision import resolved
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 from residuum.training.signals import Interrupting, StopRequest
@@ -79,8 +77,7 @@ def execute_side_by_side(
             command=tuple(sys.argv),
         )
 
-    device = choose_device(execution.device)
-    plan = [replace(planned, recipe=resolved(planned.recipe, device)) for planned in plan]
+    plan = decided(plan, directory, choose_device(execution.device))
     made = finished(plan, dataset, directory)
     missing = [planned for planned in plan if planned.name not in made]
     works = {planned.name: work_of(planned, dataset) for planned in missing}

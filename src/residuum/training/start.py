@@ -115,12 +115,27 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What a training is of, its names looked up: the net, weights to start from, the data, the whole recipe."""
+    """What a training is of, its names looked up.
+
+    Attributes:
+        net: to be trained.
+        origin: weights to start from.
+        dataset: to be trained on.
+        recipe: whole, nothing in it left to the device.
+        precision_left_open: its precision was, and has been decided here.
+    """
 
     net: str | nn.Module
     origin: Origin | None
     dataset: Dataset
     recipe: Recipe
+    precision_left_open: bool = False
+
+    def with_precision_of(self, other: Recipe) -> Asked:
+        """The same as another training has begun, where the precision was left open."""
+        if not self.precision_left_open:
+            return self
+        return replace(self, recipe=replace(self.recipe, precision=other.precision))
 
 
 def look_up(
@@ -148,8 +163,8 @@ def look_up(
     if fast:
         recipe = fast_cifar_recipe(dataset, net_name(named), net_size(named))
     recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
-    recipe = resolved(_fitting(recipe.changed(changes or {}), net, origin), device)
-    return Asked(named, origin, dataset, recipe)
+    recipe = _fitting(recipe.changed(changes or {}), net, origin)
+    return Asked(named, origin, dataset, resolved(recipe, device), precision_left_open=recipe.precision == "auto")
 
 
 def _known_recipe(recipe: str | Recipe | None, name: str, origin: Origin | None) -> Recipe | None:
