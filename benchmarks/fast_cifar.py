@@ -34,7 +34,8 @@ from peers import command_of, rounded
 
 from residuum.files.atomic import write_file
 from residuum.records.environment import commit, environment
-from residuum.records.finding import Measured, half_width
+from residuum.records.finding import half_width
+from residuum.records.quantity import Measured
 from residuum.run import dumps
 from residuum.training.recipe import Recipe
 from residuum.training.recipes import recipe as named

@@ -42,8 +42,9 @@ from residuum.plans import child, side_by_side
 from residuum.plans import plan as plan_module
 from residuum.plans.child import Job
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Finding, Quantity, Verdict, exactly
+from residuum.records.finding import Arm, Comparison, Finding, Verdict
 from residuum.records.findings_file import add_findings, figure_of, findings_to_add_to, read_findings
+from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.run import Run

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from residuum.experiments.timing import forward_pass, in_rounds, noise, relative, times
-from residuum.records.finding import Measured, exactly
+from residuum.records.quantity import Measured, exactly
 
 CPU = torch.device("cpu")
 

@@ -11,20 +11,8 @@ from typing import Any
 import pytest
 
 from residuum.errors import DamagedError
-from residuum.records.finding import (
-    Arm,
-    Comparison,
-    Finding,
-    Judged,
-    Measured,
-    Quantity,
-    Relation,
-    Verdict,
-    exactly,
-    half_width,
-    judge,
-    overall,
-)
+from residuum.records.finding import Arm, Comparison, Finding, Judged, Relation, Verdict, half_width, judge, overall
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text
 
 HOLDS, FAILS, OPEN = Verdict.HOLDS, Verdict.DOES_NOT_HOLD, Verdict.NOT_DECIDED

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from residuum.records.finding import Arm, Basis, Comparison, Finding, Measured, Quantity, Verdict, judge
+from residuum.records.finding import Arm, Basis, Comparison, Finding, Verdict, judge
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import LANGUAGES, NOTHING, Language, Text
 from residuum.report import ledger as module
 from residuum.report.finding_page import finding_page

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from residuum.records.finding import Measured, Quantity, exactly
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.report import measured_figures as module
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Bar, Line, axis_label, bars, lines_over

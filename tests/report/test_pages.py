@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from residuum.records.finding import Arm, Comparison, Finding, Measured, Quantity, Verdict, exactly, judge
+from residuum.records.finding import Arm, Comparison, Finding, Verdict, judge
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import LANGUAGES, NOTHING, Text
 from residuum.report.figures import ArmCurves, Curve, Drawing, error_curves
 from residuum.report.finding_page import arms_table, finding_page, judged_table, runs_table, to_be

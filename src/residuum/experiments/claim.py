@@ -12,7 +12,8 @@ from typing import Literal
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.setting import Kind, Setting
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Basis, Comparison, Quantity
+from residuum.records.finding import Arm, Basis, Comparison
+from residuum.records.quantity import Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 

@@ -19,7 +19,8 @@ from residuum.experiments.setting import Setting, run_name
 from residuum.nets import catalog
 from residuum.nets.reported import ERRORS
 from residuum.plans.plan import Executed
-from residuum.records.finding import Arm, Measured, Quantity
+from residuum.records.finding import Arm
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import ArmCurves, Drawing
 from residuum.report.measured_figures import Bar, bars

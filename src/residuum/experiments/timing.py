@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.experiments.evidence import OnProgress
-from residuum.records.finding import Measured
+from residuum.records.quantity import Measured
 
 Work = Callable[[], object]
 MILLI = 1e3

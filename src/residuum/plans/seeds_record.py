@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from residuum.errors import DamagedError, InputError
 from residuum.files.atomic import write_file
 from residuum.plans.plan import together
-from residuum.records.finding import Measured
+from residuum.records.quantity import Measured
 from residuum.report.seeds_page import write_seeds_report
 from residuum.run import Record, Run, dumps
 from residuum.training.recipe import Recipe

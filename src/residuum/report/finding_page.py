@@ -5,17 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from residuum.records.finding import (
-    CONFIDENCE,
-    UNKNOWN,
-    Basis,
-    Finding,
-    Judged,
-    Measured,
-    Relation,
-    Verdict,
-    exactly,
-)
+from residuum.records.finding import CONFIDENCE, Basis, Finding, Judged, Relation, Verdict
+from residuum.records.quantity import UNKNOWN, Measured, exactly
 from residuum.records.text import Language, Text
 from residuum.report.figures import Drawing
 from residuum.report.numbers import duration

@@ -17,7 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from residuum.records.finding import PERCENT, Measured, Quantity
+from residuum.records.quantity import PERCENT, Measured, Quantity
 from residuum.report.figures import COLOURS, Drawing, drawn, styled
 from residuum.report.numbers import short
 

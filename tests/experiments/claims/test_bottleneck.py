@@ -11,7 +11,8 @@ from made_up import made_up, names, setting, verdict, verdict_of
 from residuum.experiments.claims import bottleneck
 from residuum.experiments.claims.bottleneck import CLAIM, COUNTED, MACS, SMALL, macs
 from residuum.nets import catalog
-from residuum.records.finding import Verdict, exactly
+from residuum.records.finding import Verdict
+from residuum.records.quantity import exactly
 
 BASIC = [0.09, 0.091, 0.089]
 

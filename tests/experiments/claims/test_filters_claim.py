@@ -24,7 +24,8 @@ from residuum.experiments.claims.filters import (
     numbers,
     smoothness,
 )
-from residuum.records.finding import Arm, Measured, Verdict, exactly
+from residuum.records.finding import Arm, Verdict
+from residuum.records.quantity import Measured, exactly
 from residuum.records.text import NOTHING, Text
 
 RAMP = np.tile(np.array([[-1.0], [0.0], [1.0]], dtype=np.float32), (1, 3))[None, None]

@@ -19,7 +19,8 @@ from residuum.experiments.claims.googlenet import (
     counted,
 )
 from residuum.nets import catalog
-from residuum.records.finding import Measured, Verdict, judge
+from residuum.records.finding import Verdict, judge
+from residuum.records.quantity import Measured
 
 COSTS = {name: Counted(61_000_000, 700_000_000) for name in PUBLISHED}
 

@@ -27,7 +27,8 @@ from residuum.experiments.copying import Kind
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.setting import BUDGET_NAMES
 from residuum.plans.plan import Executed
-from residuum.records.finding import Measured, Verdict
+from residuum.records.finding import Verdict
+from residuum.records.quantity import Measured
 
 AS_CLAIMED = {(PLAIN, 2): 0.1, (PLAIN, 16): 0.7, (RESIDUAL, 16): 0.02, (ZERO, 16): 0.0}
 

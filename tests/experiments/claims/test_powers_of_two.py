@@ -19,7 +19,8 @@ from residuum.experiments.claims.powers_of_two import (
     faster_than,
     macs,
 )
-from residuum.records.finding import Measured, Verdict
+from residuum.records.finding import Verdict
+from residuum.records.quantity import Measured
 
 CPU = torch.device("cpu")
 

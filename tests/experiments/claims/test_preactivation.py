@@ -20,7 +20,8 @@ from residuum.experiments.claims.preactivation import (
     nets,
 )
 from residuum.nets import catalog
-from residuum.records.finding import Measured, Verdict, judge
+from residuum.records.finding import Verdict, judge
+from residuum.records.quantity import Measured
 
 JITTER = (-0.0002, 0.0, 0.0002)
 

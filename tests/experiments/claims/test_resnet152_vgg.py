@@ -7,7 +7,8 @@ from made_up import names, setting, verdict
 
 from residuum.experiments.claims.resnet152_vgg import AGAINST, CLAIM, FOLDED, MACS, NETS, PUBLISHED, RESNET, conclude
 from residuum.nets import catalog
-from residuum.records.finding import Measured, Verdict
+from residuum.records.finding import Verdict
+from residuum.records.quantity import Measured
 
 ONE = (0.30, 0.33, 0.36)
 

@@ -31,7 +31,8 @@ from residuum.experiments.claims.translation import (
     stride,
 )
 from residuum.nets.resnet import ResNet, Variant
-from residuum.records.finding import Arm, Measured, Verdict
+from residuum.records.finding import Arm, Verdict
+from residuum.records.quantity import Measured
 from residuum.records.text import NOTHING
 
 GREY = Preprocessing(channels=1, resize=8, crop=(8, 8), mean=(0.3,), std=(0.4,))

@@ -23,7 +23,8 @@ from residuum.experiments.claims.two_3x3 import (
 )
 from residuum.experiments.evidence import Evidence
 from residuum.plans.plan import Executed
-from residuum.records.finding import Measured, Verdict, exactly
+from residuum.records.finding import Verdict
+from residuum.records.quantity import Measured, exactly
 
 TAKEN = {name: Measured((1.0, 1.1, 1.2)) for name in STACKS}
 

@@ -23,7 +23,8 @@ from residuum.experiments.claims.unrolled import (
     unrolled_error,
 )
 from residuum.nets.resnet import ResNet, Variant
-from residuum.records.finding import Measured, Verdict
+from residuum.records.finding import Verdict
+from residuum.records.quantity import Measured
 
 IMAGES = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 

@@ -33,7 +33,8 @@ from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_split
 from residuum.insight.jacobian import block_spectra
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

@@ -27,7 +27,8 @@ from residuum.experiments.printed import cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import NOTHING, Text
 
 MARGIN = 0.01  # one percentage point

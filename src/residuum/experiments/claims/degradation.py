@@ -16,7 +16,8 @@ from residuum.experiments.printed import BETTER, FIGURE_ONLY, WORSE, cifar_error
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured
 from residuum.records.text import Text
 from residuum.report.figures import error_curves
 

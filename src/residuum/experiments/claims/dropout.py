@@ -19,7 +19,8 @@ from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.printed import cifar_error, cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Quantity
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Quantity
 from residuum.records.text import Text
 
 MARGIN = 0.01  # one percentage point

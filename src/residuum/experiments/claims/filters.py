@@ -38,7 +38,8 @@ from residuum.experiments.setting import Setting
 from residuum.insight.filters import first_filters
 from residuum.nets import catalog
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.references import load
 from residuum.report.filter_figure import filter_sheets

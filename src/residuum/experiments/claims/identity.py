@@ -27,7 +27,8 @@ from functools import partial
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.copying import CONSTANT, RATES, Kind, errors
 from residuum.experiments.evidence import Evidence, OnProgress
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Line, lines_over
 

@@ -37,7 +37,8 @@ from residuum.experiments.printed import FIGURE_ONLY
 from residuum.experiments.setting import Setting
 from residuum.insight.landscape import directions, line, mean_loss
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, Relation, Verdict, exactly, judge
+from residuum.records.finding import Arm, Comparison, Relation, Verdict, judge
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

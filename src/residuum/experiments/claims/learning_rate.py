@@ -27,7 +27,8 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.setting import Setting
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured
 from residuum.records.text import NOTHING, Text, paragraph
 
 MARGIN = 0.01  # one percentage point

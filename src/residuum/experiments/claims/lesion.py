@@ -35,7 +35,8 @@ from residuum.experiments.setting import Setting
 from residuum.insight.lesions import lesions, removable
 from residuum.insight.terms import blocks_of, shortcut_kind
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured, Quantity
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

@@ -36,7 +36,8 @@ from residuum.experiments.identity_blocks import block_numbers, identity_blocks
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import GradientSplit, gradient_split
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, Verdict, judge, overall
+from residuum.records.finding import Arm, Comparison, Verdict, judge, overall
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

@@ -37,7 +37,8 @@ from residuum.experiments.printed import WORSE
 from residuum.experiments.setting import Setting
 from residuum.insight.gradients import gradient_norms
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

@@ -25,7 +25,8 @@ from residuum.experiments.printed import FIGURE_ONLY, cifar_error_share
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Quantity, exactly
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import Text
 
 MARGIN = 0.01  # one percentage point

@@ -26,7 +26,8 @@ from torch.nn import functional
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.timing import Work, in_rounds, relative
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Line, lines_over
 

@@ -30,7 +30,8 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.setting import Setting
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text
 
 MARGIN = 0.0  # an order

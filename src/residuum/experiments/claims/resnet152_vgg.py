@@ -28,7 +28,8 @@ from residuum.experiments.evidence import Evidence
 from residuum.experiments.timing import MILLI, Work, forward_pass, in_rounds, noise, relative, times
 from residuum.inference import prepared
 from residuum.nets import catalog
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 

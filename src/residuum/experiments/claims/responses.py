@@ -29,7 +29,8 @@ from residuum.experiments.printed import FIGURE_ONLY
 from residuum.experiments.setting import Setting
 from residuum.insight.anatomy import responses
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured, Quantity
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

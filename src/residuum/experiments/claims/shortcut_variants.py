@@ -37,7 +37,8 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import TRAINING_ERROR, Evidence
 from residuum.experiments.setting import Setting, run_name
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured, Quantity
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import Text, paragraph
 
 MARGIN = 0.0  # an order

@@ -30,7 +30,8 @@ from residuum.experiments.evidence import Evidence
 from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured, Quantity, exactly
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Bar, bars

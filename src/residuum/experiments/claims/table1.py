@@ -28,7 +28,8 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
-from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 

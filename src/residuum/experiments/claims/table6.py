@@ -35,7 +35,8 @@ from residuum.experiments.setting import Setting
 from residuum.nets import catalog
 from residuum.nets.skeleton import without_values
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Line, lines_over

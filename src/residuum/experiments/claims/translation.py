@@ -37,7 +37,8 @@ from residuum.experiments.setting import Setting
 from residuum.insight.taps import evaluating
 from residuum.nets.resnet import ResNet
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.measured_figures import Bar, bars
 

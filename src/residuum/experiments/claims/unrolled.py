@@ -24,7 +24,8 @@ from residuum.experiments.setting import Setting
 from residuum.insight.taps import device_of, evaluating
 from residuum.insight.terms import Terms, shortcut_blocks, watching
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Arm, Comparison, Measured, Quantity
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
 

@@ -18,7 +18,8 @@ from collections.abc import Mapping
 
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Line, lines_over
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from residuum.costing.arithmetic import Shape, Step, Window, chain, conv
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
-from residuum.records.finding import Arm, Comparison, Quantity, exactly
+from residuum.records.finding import Arm, Comparison
+from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import NOTHING, Text
 from residuum.report.measured_figures import Bar, bars
 

@@ -29,7 +29,8 @@ from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.experiments.setting import Setting
 from residuum.plans.plan import PlannedRun
-from residuum.records.finding import Comparison, Measured, Quantity
+from residuum.records.finding import Comparison
+from residuum.records.quantity import Measured, Quantity
 from residuum.records.text import NOTHING, Text, paragraph
 from residuum.report.figures import lines
 from residuum.run import Record
