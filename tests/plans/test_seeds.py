@@ -13,7 +13,7 @@ import pytest
 
 from residuum.errors import DamagedError, InputError, Interrupted, TrainingError
 from residuum.nets.resnet import ResNet
-from residuum.plans import plan as plan_module
+from residuum.plans import one_by_one
 from residuum.plans.plan import SilentPlan
 from residuum.plans.seeds import is_plan_of_seeds, resume_seeds, train_seeds
 from residuum.plans.seeds_record import SEEDS_FILE, Seeds
@@ -130,8 +130,8 @@ def test_a_failed_seed_is_counted_with_its_reason(tmp_path: Path, monkeypatch: p
             raise TrainingError("step 3: the loss is nan")
         return make(planned, *given)
 
-    make = plan_module.make
-    monkeypatch.setattr(plan_module, "make", failing)
+    make = one_by_one.make
+    monkeypatch.setattr(one_by_one, "make", failing)
     seeds = brief(tmp_path / "p", seeds=3)
     record = json.loads((tmp_path / "p" / SEEDS_FILE).read_text())
     assert record["failed"] == [{"seed": 1, "reason": "step 3: the loss is nan"}]

@@ -23,7 +23,7 @@ from residuum.plans import at_once
 from residuum.plans import side_by_side as module
 from residuum.plans.at_once import divided, how_many
 from residuum.plans.child import Job, Told
-from residuum.plans.plan import PlannedRun, SilentPlan
+from residuum.plans.plan import Plan, PlannedRun, SilentPlan
 from residuum.plans.seeds import resume_seeds, train_seeds
 from residuum.plans.seeds_record import Seeds
 from residuum.plans.side_by_side import execute_side_by_side
@@ -197,10 +197,9 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def crew(out: Path, seeds: int, *, at_once: int = 2, observer: Lanes | None = None) -> Any:
-    plan = [PlannedRun("resnet8_narrow", RECIPE, seed, label=f"seed{seed}") for seed in range(seeds)]
-    return execute_side_by_side(
-        plan, digits(), out, at_once=at_once, title="t", execution=ONE, observer=observer or Lanes()
-    )
+    trainings = [PlannedRun("resnet8_narrow", RECIPE, seed, label=f"seed{seed}") for seed in range(seeds)]
+    plan = Plan(title="t", trainings=trainings, dataset=digits(), directory=out)
+    return execute_side_by_side(plan, at_once, execution=ONE, observer=observer or Lanes())
 
 
 def test_a_fatal_error_of_one_stops_all(tmp_path: Path, made_up: Any) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from signal import SIGINT
 from typing import Protocol
@@ -31,8 +30,8 @@ from residuum.experiments.setting import Setting, within_budget
 from residuum.files.atomic import storage_error
 from residuum.files.lock import lock_directory
 from residuum.plans.at_once import divided, how_many_of
-from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, decided, execute, finished
-from residuum.plans.side_by_side import execute_side_by_side
+from residuum.plans.execute import execute
+from residuum.plans.plan import Executed, Plan, PlannedRun, PlanObserver, SilentPlan
 from residuum.records.environment import source_digest
 from residuum.records.finding import Finding
 from residuum.run import Run
@@ -191,15 +190,25 @@ class Reproduction:
         """All trainings, those that claims share once."""
         return trainings_of(self.plans)
 
+    @property
+    def plan(self) -> Plan:
+        """These trainings, in the directory."""
+        what = self.claims[0].name if len(self.claims) == 1 else f"{len(self.claims)} claims"
+        return Plan(
+            title=f"{what} on {Path(self.setting.data).name}",
+            trainings=self.trainings,
+            dataset=self.setting.dataset,
+            directory=self.directory / RUNS,
+            data_dir=self.order.data_dir,
+        )
+
     def made(self) -> dict[str, Run]:
         """The trainings that are finished in the directory already, by name.
 
         Raises:
             InputError: one was made with another recipe.
         """
-        device = choose_device(self.order.execution.device)
-        asked = decided(self.trainings, self.directory / RUNS, device)
-        return finished(asked, self.setting.dataset, self.directory / RUNS)
+        return self.plan.decided(choose_device(self.order.execution.device)).finished()
 
     def price(self) -> Price:
         """What it takes; how long is not known of trainings side by side.
@@ -244,17 +253,8 @@ class Reproduction:
         none_ended = None
         if self.trainings:
             try:
-                beside = partial(execute_side_by_side, at_once=self.at_once)
-                (beside if self.at_once > 1 else execute)(
-                    self.trainings,
-                    self.setting.dataset,
-                    self.directory / RUNS,
-                    data_dir=self.order.data_dir,
-                    title=self._title,
-                    execution=divided(self.order.execution, self.at_once),
-                    observer=self.observer,
-                    on_end=self._conclude_from,
-                )
+                each = divided(self.order.execution, self.at_once)
+                execute(self.plan, self.at_once, execution=each, observer=self.observer, on_end=self._conclude_from)
             except TrainingError as error:
                 none_ended = error  # which may be the answer that a claim expects
         findings = [self.findings[claim.name] for claim in self.claims if claim.name in self.findings]
@@ -263,11 +263,6 @@ class Reproduction:
         if none_ended is not None and all(finding.failures and not finding.excused for finding in findings):
             raise none_ended
         return findings
-
-    @property
-    def _title(self) -> str:
-        what = self.claims[0].name if len(self.claims) == 1 else f"{len(self.claims)} claims"
-        return f"{what} on {Path(self.setting.data).name}"
 
     def _conclude_from(self, done: Executed) -> None:
         """Judge the claims whose trainings have all come to an end by now."""

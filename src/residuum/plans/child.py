@@ -22,7 +22,8 @@ import torch
 
 from residuum.data.source import Dataset
 from residuum.errors import InputError, InUseError, ResiduumError
-from residuum.plans.plan import PlannedRun, make
+from residuum.plans.one_by_one import make
+from residuum.plans.plan import PlannedRun
 from residuum.records.environment import source_digest
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution, Recipe

@@ -1,4 +1,4 @@
-"""Several trainings as one plan: finished ones are reused, interrupted ones go on, failed ones are recorded."""
+"""Several trainings as one plan: what it consists of, who is told of it, and what comes of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from typing import Protocol
 import torch
 
 from residuum.data.source import Dataset
-from residuum.errors import InputError, Interrupted, TrainingError
+from residuum.errors import InputError, TrainingError
 from residuum.nets import catalog
 from residuum.run import Run
 from residuum.training.observer import Observer, Silent
 from residuum.training.precision import fastest
-from residuum.training.prepare import choose_device
-from residuum.training.recipe import Execution, Recipe
-from residuum.training.start import resume, train
+from residuum.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,59 @@ class PlannedRun:
     def name_of(net: str, seed: int) -> str:
         """What the run of a net and a seed is called in its plan."""
         return f"{net}-seed{seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Trainings on the same data, in one directory.
+
+    Attributes:
+        title: what a display calls the plan.
+        trainings: in the order in which they are made.
+        dataset: what all of them train on.
+        directory: where the Runs go, each by its name.
+        data_dir: where the files of a named set lie.
+    """
+
+    title: str
+    trainings: Sequence[PlannedRun]
+    dataset: Dataset
+    directory: Path
+    data_dir: str | Path | None = None
+
+    def path(self, planned: PlannedRun) -> Path:
+        """Where the Run of a training goes."""
+        return self.directory / planned.name
+
+    def decided(self, device: torch.device) -> Plan:
+        """The plan with the precision decided where its recipes leave that to the device.
+
+        It is that of the first such training which stands in the directory already, so that a plan goes on as it began
+        on whatever machine and however busy; or else what the device is faster with.
+
+        Raises:
+            InputError: what stands there is damaged.
+        """
+        left_open = [planned for planned in self.trainings if planned.recipe.precision == "auto"]
+        if not left_open:
+            return self
+        begun_before = (path for path in map(self.path, left_open) if Run.stands_at(path))
+        first = next(begun_before, None)
+        precision = Recipe.from_json(Run.open(first).config.recipe).precision if first else fastest(str(device))
+        trainings = [
+            replace(planned, recipe=replace(planned.recipe, precision=precision)) if planned in left_open else planned
+            for planned in self.trainings
+        ]
+        return replace(self, trainings=trainings)
+
+    def finished(self) -> dict[str, Run]:
+        """The trainings that are finished in the directory already, by name.
+
+        Raises:
+            InputError: one stands there that was made with another recipe or other data.
+        """
+        runs = {planned.name: begun(planned, self.dataset, self.path(planned)) for planned in self.trainings}
+        return {name: run for name, run in runs.items() if run is not None and run.result is not None}
 
 
 class PlanObserver(Observer, Protocol):
@@ -118,85 +169,11 @@ class Executed:
         return self
 
 
-def execute(
-    plan: Sequence[PlannedRun],
-    dataset: Dataset,
-    directory: Path,
-    *,
-    data_dir: str | Path | None = None,
-    title: str,
-    execution: Execution,
-    observer: PlanObserver,
-    on_end: Callable[[Executed], object] = lambda done: None,
-) -> Executed:
-    """Make every training of a plan that is not yet made in `directory`, one after another.
-
-    Args:
-        plan: the trainings.
-        dataset: what all of them train on.
-        directory: where the Runs go, each by its name.
-        data_dir: where the files of a named set lie.
-        title: what a display calls the plan.
-        execution: device, threads, how often to save.
-        observer: who is told of the progress.
-        on_end: called after each training, with what came of the plan so far.
-
-    Raises:
-        InputError: a Run stands there that was made with another recipe or other data.
-        StorageError: the disk is full, read-only or failing.
-        Interrupted: stopped by a signal, saved before; the same call goes on.
-        TrainingError: not one of the trainings reached its end.
-    """
-    plan = decided(plan, directory, choose_device(execution.device))
-    works = [work_of(planned, dataset) for planned in plan]
-    observer.plan_started(title, len(plan), sum(works))
-    runs: dict[str, Run] = {}
-    failures: list[Failure] = []
-    for number, (planned, work) in enumerate(zip(plan, works, strict=True)):
-        observer.run_started(number, work, planned.recipe.num_steps(len(dataset.train)))
-        path = directory / planned.name
-        try:
-            runs[planned.name] = make(planned, dataset, path, data_dir, execution, observer)
-        except TrainingError as error:
-            failures.append(Failure(planned.name, str(error)))
-            observer.message(str(failures[-1]))
-        except Interrupted as error:
-            raise Interrupted(
-                f"{path}: stopped, saved. Try: the same command again, it goes on from here",
-                signal_number=error.signal_number,
-            ) from error
-        observer.run_ended()
-        on_end(Executed(dict(runs), tuple(failures)))
-    return Executed(runs, tuple(failures)).require_any()
+OnEnd = Callable[[Executed], object]
 
 
-def make(
-    planned: PlannedRun,
-    dataset: Dataset,
-    path: Path,
-    data_dir: str | Path | None,
-    execution: Execution,
-    observer: Observer,
-) -> Run:
-    """One training of a plan: reused where it is finished, gone on with where it was interrupted.
-
-    Raises:
-        InputError: a Run stands at `path` that was made with another recipe or other data.
-        TrainingError, Interrupted, StorageError: as `residuum.train`.
-    """
-    run = begun(planned, dataset, path)
-    if run is None:
-        return train(
-            planned.start or planned.net,
-            dataset,
-            recipe=planned.recipe,
-            out=path,
-            seed=planned.seed,
-            data_dir=data_dir,
-            execution=execution,
-            observer=observer,
-        )
-    return run if run.result is not None else resume(path, data=dataset, execution=execution, observer=observer)
+def unheard(done: Executed) -> None:
+    """What came of a plan so far, told to nobody."""
 
 
 def begun(planned: PlannedRun, dataset: Dataset, path: Path) -> Run | None:
@@ -214,37 +191,6 @@ def begun(planned: PlannedRun, dataset: Dataset, path: Path) -> Run | None:
     if (config.net, start, config.seed, Recipe.from_json(config.recipe), config.data_fingerprint) != asked:
         raise InputError(f"{path}: was made with another recipe or other data. Try: another --out")
     return run
-
-
-def decided(plan: Sequence[PlannedRun], directory: Path, device: torch.device) -> list[PlannedRun]:
-    """The plan with the precision decided where its recipes leave that to the device.
-
-    It is that of the first such training which stands in the directory already, so that a plan goes on as it began on
-    whatever machine and however busy; or else what the device is faster with.
-
-    Raises:
-        InputError: what stands there is damaged.
-    """
-    left_open = [planned for planned in plan if planned.recipe.precision == "auto"]
-    if not left_open:
-        return [*plan]
-    begun_before = (directory / planned.name for planned in left_open if Run.stands_at(directory / planned.name))
-    first = next(begun_before, None)
-    precision = Recipe.from_json(Run.open(first).config.recipe).precision if first else fastest(str(device))
-    return [
-        replace(planned, recipe=replace(planned.recipe, precision=precision)) if planned in left_open else planned
-        for planned in plan
-    ]
-
-
-def finished(plan: Iterable[PlannedRun], dataset: Dataset, directory: Path) -> dict[str, Run]:
-    """The trainings of a plan that are finished in a directory already, by name.
-
-    Raises:
-        InputError: one stands there that was made with another recipe or other data.
-    """
-    runs = {planned.name: begun(planned, dataset, directory / planned.name) for planned in plan}
-    return {name: run for name, run in runs.items() if run is not None and run.result is not None}
 
 
 def work_of(planned: PlannedRun, dataset: Dataset) -> float:

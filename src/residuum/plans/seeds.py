@@ -20,9 +20,9 @@ from residuum.data.open import NAMES
 from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.files.atomic import TEMPORARY_PREFIX
 from residuum.plans.at_once import divided, how_many_of, require_side_by_side
-from residuum.plans.plan import Executed, PlannedRun, PlanObserver, SilentPlan, begun, execute
+from residuum.plans.execute import execute
+from residuum.plans.plan import Executed, Plan, PlannedRun, PlanObserver, SilentPlan
 from residuum.plans.seeds_record import SEEDS_FILE, Seeds, SeedsConfig, name_of
-from residuum.plans.side_by_side import execute_side_by_side
 from residuum.run import Run
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
@@ -163,24 +163,24 @@ def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Executio
     at_once = _at_once(asked, len(config.seeds), config.side_by_side, execution)
     each = replace(divided(execution, at_once), threads=config.threads, fuse=config.fuse)
     recipe = Recipe.from_json(config.recipe)
-    plan = [PlannedRun(config.net, recipe, seed, config.start, name_of(seed)) for seed in config.seeds]
-    for one in plan:  # before anything is written of Runs that are not of this plan
-        begun(one, asked.dataset, directory / one.name)
+    plan = Plan(
+        title=f"{config.net} on {Path(config.data).name}",
+        trainings=[PlannedRun(config.net, recipe, seed, config.start, name_of(seed)) for seed in config.seeds],
+        dataset=asked.dataset,
+        directory=directory,
+        data_dir=config.data_dir,
+    )
+    plan.finished()  # which refuses Runs that are not of this plan before anything is written
     created, known = _first_missing(directory), is_plan_of_seeds(directory)
-    title = f"{config.net} on {Path(config.data).name}"
     latest: dict[str, str] = {}
 
     def note(done: Executed) -> None:
         latest.update({failure.run: failure.reason for failure in done.failures})
         Seeds.found(directory, config, latest).save()
 
-    given: dict[str, Any] = {"data_dir": config.data_dir, "title": title, "execution": each, "observer": observer}
     note(Executed({}, ()))
     try:
-        if at_once > 1:
-            execute_side_by_side(plan, asked.dataset, directory, at_once=at_once, on_end=note, **given)
-        else:
-            execute(plan, asked.dataset, directory, on_end=note, **given)
+        execute(plan, at_once, execution=each, observer=observer, on_end=note)
     except InputError:
         if not known:
             _forget(directory, created)
@@ -193,7 +193,7 @@ def _run(config: SeedsConfig, asked: Asked, directory: Path, execution: Executio
         seeds.save()
         seeds.draw()
         raise Interrupted(
-            f"{directory}: stopped, saved, {len(seeds.runs)} of {len(plan)} seeds finished. "
+            f"{directory}: stopped, saved, {len(seeds.runs)} of {len(config.seeds)} seeds finished. "
             f"Try: residuum resume {directory}",
             signal_number=error.signal_number if isinstance(error, Interrupted) else signal.SIGINT,
         ) from error

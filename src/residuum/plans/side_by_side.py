@@ -16,17 +16,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import residuum
 from residuum import errors
 from residuum.data.open import NAMES
-from residuum.data.source import Dataset
 from residuum.errors import Interrupted, ResiduumError
 from residuum.plans.child import GRACE_SECONDS, Job
-from residuum.plans.plan import Executed, Failure, PlannedRun, PlanObserver, decided, finished, work_of
+from residuum.plans.plan import Executed, Failure, OnEnd, Plan, PlannedRun, PlanObserver, unheard, work_of
 from residuum.records.environment import source_digest
 from residuum.run import Run
 from residuum.training.observer import Observer
@@ -43,47 +42,24 @@ FATAL = {
 
 
 def execute_side_by_side(
-    plan: Sequence[PlannedRun],
-    dataset: Dataset,
-    directory: Path,
-    *,
-    at_once: int,
-    data_dir: str | Path | None = None,
-    title: str,
-    execution: Execution,
-    observer: PlanObserver,
-    on_end: Callable[[Executed], object] = lambda done: None,
+    plan: Plan, at_once: int, *, execution: Execution, observer: PlanObserver, on_end: OnEnd = unheard
 ) -> Executed:
-    """As `plan.execute`, up to `at_once` trainings at a time; `execution` is that of each process.
+    """As `execute_one_by_one`, up to `at_once` trainings at a time; `execution` is that of each process.
 
     The data set must be one that its name opens again. Trainings that are finished already are reused; `on_end` hears
     of these first. A process that dies is a failed run.
 
     Raises:
-        InputError, StorageError, Interrupted, TrainingError: as `plan.execute`; all other runs were saved before.
+        InputError, StorageError, Interrupted, TrainingError: as `execute_one_by_one`; all other runs were saved before.
     """
-
-    def job(planned: PlannedRun) -> Job:
-        return Job(
-            planned=planned,
-            path=str(directory / planned.name),
-            data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
-            data_dir=str(data_dir) if data_dir is not None else None,
-            channels=dataset.channels,
-            images=len(dataset.train),
-            fingerprint=dataset.fingerprint,
-            source_sha256=source_digest(),
-            execution=execution,
-            command=tuple(sys.argv),
-        )
-
-    plan = decided(plan, directory, choose_device(execution.device))
-    made = finished(plan, dataset, directory)
-    missing = [planned for planned in plan if planned.name not in made]
-    works = {planned.name: work_of(planned, dataset) for planned in missing}
-    observer.plan_started(f"{title}, {at_once} at once", len(missing), sum(works.values()))
+    plan = plan.decided(choose_device(execution.device))
+    made = plan.finished()
+    missing = [planned for planned in plan.trainings if planned.name not in made]
+    works = {planned.name: work_of(planned, plan.dataset) for planned in missing}
+    observer.plan_started(f"{plan.title}, {at_once} at once", len(missing), sum(works.values()))
     with StopRequest() as stop:
-        crew = _Crew([job(planned) for planned in missing], made, at_once, works, observer, on_end)
+        jobs = [_job(planned, plan, execution) for planned in missing]
+        crew = _Crew(jobs, made, at_once, works, observer, on_end)
         try:
             crew.work(stop)
         except KeyboardInterrupt:
@@ -97,13 +73,28 @@ def execute_side_by_side(
     signal_number = stop.signal_number or crew.signal_number
     if signal_number is not None:
         raise Interrupted(
-            f"{directory}: stopped, saved. Try: the same command again, it goes on from here",
+            f"{plan.directory}: stopped, saved. Try: the same command again, it goes on from here",
             signal_number=signal_number,
         )
     done = crew.done()
-    return Executed(
-        {each.name: done.runs[each.name] for each in plan if each.name in done.runs}, done.failures
-    ).require_any()
+    in_order = {each.name: done.runs[each.name] for each in plan.trainings if each.name in done.runs}
+    return Executed(in_order, done.failures).require_any()
+
+
+def _job(planned: PlannedRun, plan: Plan, execution: Execution) -> Job:
+    dataset = plan.dataset
+    return Job(
+        planned=planned,
+        path=str(plan.path(planned)),
+        data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
+        data_dir=str(plan.data_dir) if plan.data_dir is not None else None,
+        channels=dataset.channels,
+        images=len(dataset.train),
+        fingerprint=dataset.fingerprint,
+        source_sha256=source_digest(),
+        execution=execution,
+        command=tuple(sys.argv),
+    )
 
 
 class _Process:
@@ -189,7 +180,7 @@ class _Crew:
         at_once: int,
         works: dict[str, float],
         observer: PlanObserver,
-        on_end: Callable[[Executed], object],
+        on_end: OnEnd,
     ) -> None:
         self.waiting, self.at_once, self.works = deque(jobs), at_once, works
         self.paths = {job.planned.name: Path(job.path) for job in jobs}
