@@ -47,6 +47,7 @@ from residuum.records.findings_file import add_findings, figure_of, findings_to_
 from residuum.records.quantity import Quantity, exactly
 from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
+from residuum.report.numbers import duration
 from residuum.run import Run
 from residuum.training.recipe import Execution
 from residuum.training.recipes import digits
@@ -236,6 +237,23 @@ def test_side_by_side_makes_the_same_nets_and_measures_beside_them_with_their_th
     again = reproduce_all(order(tmp_path / "beside", side_by_side=2, keep=True, execution=Execution(threads=2)))
     assert [finding.runs for finding in again] == [finding.runs for finding in beside]
     assert len(threads) == 4
+
+
+def test_the_time_of_trainings_side_by_side_is_told_by_such_that_were_made_here(
+    tmp_path: Path, tiny_budget: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, ONE)
+
+    def told(seeds: int, threads: int) -> str:
+        listener = Listener()
+        execution = Execution(threads=threads)
+        reproduce_all(order(tmp_path, seeds=seeds, side_by_side=2, execution=execution), listener)
+        return listener.messages[0]
+
+    assert "about" not in told(2, threads=2), "nothing like them was made here"
+    made = [float((Run.open(path).result or {})["seconds"]) for path in (tmp_path / "out" / "runs").iterdir()]
+    assert f"about {duration(sum(made) / 2)}" in told(4, threads=2), "two more, at once"
+    assert "about" not in told(6, threads=4), "which were made by other numbers of threads"
 
 
 @pytest.mark.parametrize("most", [1, 2])

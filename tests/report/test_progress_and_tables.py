@@ -184,6 +184,9 @@ def test_a_plan_side_by_side_adds_up_its_runs(capsys: pytest.CaptureFixture[str]
         assert whole.fields["note"] == "1 of 3 runs"
         assert [task.description for task in progress.progress.tasks[1:]] == ["seed1"]
         lanes["seed1"].message("careful")
+        progress.beside_stopped("seed1")
+        assert [task.description for task in progress.progress.tasks] == ["seeds"]
+        assert whole.fields["note"] == "1 of 3 runs"
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (

@@ -211,14 +211,19 @@ class Reproduction:
         return self.plan.decided(choose_device(self.order.execution.device)).finished()
 
     def price(self) -> Price:
-        """What it takes; how long is not known of trainings side by side.
+        """What it takes; how long is known of trainings side by side where such were made here before.
 
         Raises:
             InputError: a training that stands in the directory was made with another recipe.
         """
         names = [claim.name for claim in self.claims]
-        found = price(self.trainings, names, self.setting, made=self.made(), known=known())
-        return found if self.at_once == 1 else replace(found, seconds=None)
+        made = self.made()
+        found = price(self.trainings, names, self.setting, made=made, known=known())
+        if self.at_once == 1 or found.seconds is None:
+            return found
+        threads = divided(self.order.execution, self.at_once).threads
+        alike = made and all(run.environment.get("threads") == threads for run in made.values())
+        return replace(found, seconds=found.seconds / self.at_once if alike else None)
 
     def carry_out(self) -> list[Finding]:
         """Train, and judge each claim as soon as its trainings are there.

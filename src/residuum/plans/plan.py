@@ -117,6 +117,9 @@ class PlanObserver(Observer, Protocol):
     def beside_ended(self, name: str) -> None:
         """That training is done, was done before, or failed."""
 
+    def beside_stopped(self, name: str) -> None:
+        """That training was stopped on its way, and saved."""
+
 
 class SilentPlan(Silent):
     """A plan observer that shows nothing."""
@@ -131,6 +134,8 @@ class SilentPlan(Silent):
         return self
 
     def beside_ended(self, name: str) -> None: ...
+
+    def beside_stopped(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True)

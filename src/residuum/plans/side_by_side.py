@@ -257,5 +257,8 @@ class _Crew:
         elif not self.leaving or kind == "TrainingError":
             self.failures.append(Failure(name, process.reason(code), diverged=kind == "TrainingError"))
             self.observer.message(str(self.failures[-1]))
+        else:
+            self.observer.beside_stopped(name)
+            return
         self.observer.beside_ended(name)
         self._tell_end()

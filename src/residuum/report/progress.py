@@ -197,14 +197,22 @@ class PlanProgress(ConsoleProgress):
 
     def beside_ended(self, name: str) -> None:
         """That training is done, was done before, or failed."""
-        lane = self.lanes.pop(name)
-        lane._clear()
+        lane = self._left(name)
         self._ended(lane.work)
-        self.lanes_work += lane.made_work
         if not self.live and not self.quiet:
             left = self.seconds_left_beside()
             told = "" if left is None else f", about {duration(left)} left"
             self._line(f"{self.done_runs} of {self.total_runs} runs{told}")
+
+    def beside_stopped(self, name: str) -> None:
+        """That training was stopped on its way, and saved."""
+        self._left(name)
+
+    def _left(self, name: str) -> _Lane:
+        lane = self.lanes.pop(name)
+        lane._clear()
+        self.lanes_work += lane.made_work
+        return lane
 
     def seconds_left_beside(self) -> float | None:
         """As `seconds_left`, of trainings side by side; None before one has made a step."""
