@@ -6,23 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import names, setting, verdict
+from data_of_kinds import setting_of
+from made_up import made_up, names, setting, verdict
 from tiny_evidence import concluded
 
 from residuum.experiments.claim import Conclusion
+from residuum.experiments.claims import filters as module
 from residuum.experiments.claims.filters import (
     CLAIM,
     COLOUR,
     EDGES,
+    GREY,
     NETS,
     SMOOTHNESS,
     STARTS,
+    TOO_FEW,
     Pair,
     colour,
     conclude,
     edges,
     numbers,
     smoothness,
+    why_unjudged,
 )
 from residuum.records.finding import Arm, Verdict
 from residuum.records.quantity import Measured, exactly
@@ -101,7 +106,8 @@ def judged(
     trained: dict[str, tuple[float, float]], packaged: tuple[float, float], spread: float, *, coloured: bool
 ) -> Conclusion:
     pairs = [pair(net, trained.get(net, (0.5, 0.6)), spread, coloured=coloured) for net in NETS]
-    return conclude(pairs, pair("packaged", packaged, spread, coloured=True), (), {"a net": RAMP})
+    unjudged = NOTHING if coloured else GREY
+    return conclude(pairs, pair("packaged", packaged, spread, coloured=True), (), {"a net": RAMP}, unjudged)
 
 
 EDGE_LIKE, AS_BEFORE = (0.5, 0.6), (0.0, 0.25)
@@ -152,6 +158,17 @@ def test_it_runs_from_end_to_end_on_grey_images(tmp_path: Path, monkeypatch: pyt
     assert untrained[SMOOTHNESS.name].mean == pytest.approx(0, abs=0.05), "random values are at chance"
     assert untrained[EDGES.name].mean == pytest.approx(0.25, abs=0.05)
     assert untrained[COLOUR.name].mean == pytest.approx(2 / 3, abs=0.05)
+
+
+@pytest.mark.parametrize(("fewest", "why"), [(30, NOTHING), (31, TOO_FEW)])
+def test_nets_that_were_hardly_trained_are_shown_and_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fewest: int, why: Text
+) -> None:
+    monkeypatch.setattr(module, "FEWEST_UPDATES", fewest)
+    errors = {net: [0.1, 0.2] for net in NETS}
+    own = setting_of("colour", "quick", seeds=2)
+    assert why_unjudged(made_up(tmp_path / "colour", errors, own)) == why, "the trainings have 30 updates"
+    assert why_unjudged(made_up(tmp_path / "grey", errors)) == GREY
 
 
 def test_plan() -> None:

@@ -14,7 +14,8 @@ Krizhevsky et al. 2012, Figure 3 (11x11 filters of AlexNet) and Zeiler & Fergus 
 The claim holds if training makes the filters smoother by 0.2, not a third of what a clean edge has, and more of an edge
 by ten points. The claim is of photographs in colour, so what is judged depends on the images:
 
-    colour    ResNet-20 (3x3) and LeNet-5 (5x5) after training and before it, for each seed the mean over the filters
+    colour    ResNet-20 (3x3) and LeNet-5 (5x5) after training and before it, for each seed the mean over the filters;
+              as for grey images where a training has fewer than 2,000 updates, which hardly move the filters of LeNet-5
     grey      the weights of ResNet-20 for CIFAR-10 in the package, against nets of its architecture before training,
               from 20 starts; what the two nets made of grey images is shown beside them. It is a single training, so
               that how trainings differ is not in this verdict
@@ -45,6 +46,7 @@ from residuum.references import load
 from residuum.report.filter_figure import filter_sheets
 
 NETS = {"resnet20": "3x3", "lenet5": "5x5"}
+FEWEST_UPDATES = 2000  # after which filters can be judged
 PACKAGED = "resnet20:cifar10"
 PACKAGED_NET, STARTS = "resnet20", 20  # its architecture, and how many untrained nets of it
 SMOOTHNESS = Quantity("smoothness", "", korean="매끄러움")
@@ -66,6 +68,10 @@ CAPTION = Text(
 GREY = Text(
     "The images trained on here are grey, so that these two nets are shown and not judged.",
     "여기서 학습에 쓴 이미지는 회색조라서, 이 두 신경망은 보이기만 하고 판정하지 않습니다.",
+)
+TOO_FEW = Text(
+    f"Fewer than {FEWEST_UPDATES:,} updates say little of filters, so that these two nets are shown and not judged.",
+    f"갱신이 {FEWEST_UPDATES:,}번보다 적어 필터를 판단하기 어려우므로, 이 두 신경망은 보이기만 하고 판정하지 않습니다.",
 )
 Kernels = NDArray[np.float32]
 
@@ -156,7 +162,16 @@ def measure(evidence: Evidence) -> Conclusion:
         for net in NETS
         for title, kernels in ((f"{net}, untrained", before[net][0]), (f"{net}, trained", after[net][0]))
     }
-    return conclude(pairs, _packaged(packaged), evidence.errors, pictures | {PACKAGED: packaged})
+    shown = {**pictures, PACKAGED: packaged}
+    return conclude(pairs, _packaged(packaged), evidence.errors, shown, why_unjudged(evidence))
+
+
+def why_unjudged(evidence: Evidence) -> Text:
+    """Why the nets that were trained do not decide; nothing where they do."""
+    if evidence.setting.dataset.channels == 1:
+        return GREY
+    updates = min(int(result["steps"]) for net in NETS for result in evidence.results(net))
+    return TOO_FEW if updates < FEWEST_UPDATES else NOTHING
 
 
 def _untrained(net: str, kernels: Sequence[Kernels]) -> Arm:
@@ -191,16 +206,22 @@ def _starts() -> Iterator[Kernels]:
 
 
 def conclude(
-    pairs: Sequence[Pair], packaged: Pair, errors: Sequence[Quantity], pictures: Mapping[str, Kernels]
+    pairs: Sequence[Pair],
+    packaged: Pair,
+    errors: Sequence[Quantity],
+    pictures: Mapping[str, Kernels],
+    unjudged: Text = NOTHING,
 ) -> Conclusion:
-    """The verdict on nets trained on colour, or else on the net in the package; `pictures` are shown, by title."""
-    coloured = all(COLOUR.name in pair.after.measured for pair in pairs)
-    judged = pairs if coloured else [packaged]
+    """The verdict on the nets that were trained, or on the net in the package where `unjudged` says why not on these.
+
+    `pictures` are shown, by title.
+    """
+    judged = [packaged] if unjudged else pairs
     return Conclusion(
         arms=tuple(arm for pair in (*pairs, packaged) for arm in (pair.before, pair.after)),
         quantities=(*errors, SMOOTHNESS, EDGES, COLOUR),
         comparisons=tuple(comparison for pair in judged for comparison in _comparisons(pair)),
-        summary=paragraph([*map(_change, pairs), NOTHING if coloured else GREY, _change(packaged), _colour(packaged)]),
+        summary=paragraph([*map(_change, pairs), unjudged, _change(packaged), _colour(packaged)]),
         drawing=filter_sheets(pictures),
         caption=CAPTION,
     )
