@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -167,7 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if error.filename is None:  # standard output
             _silence_output()
-        return _fail(f"{error.filename or 'standard output'}: {error.strerror}. Try: a place with space", 1)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        instead = "a place with space" if full else "another path, or the permission for this one"
+        return _fail(f"{error.filename or 'standard output'}: {error.strerror}. Try: {instead}", 1)
     except Exception as error:
         if debug:
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class Metrics:
         """Share of images answered wrongly."""
         return (self.num_images - int(self.confusion.trace())) / self.num_images
 
-    def per_class(self, class_names: tuple[str, ...]) -> list[dict[str, object]]:
+    def per_class(self, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
         """For each class: images, recall (right among its images), precision (right among its answers)."""
         right = self.confusion.diagonal()
         images, answers = self.confusion.sum(axis=1), self.confusion.sum(axis=0)

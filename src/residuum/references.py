@@ -60,6 +60,7 @@ def load(
     if os.path.isdir(name):  # false, not an error, for what cannot be a path
         if Run.stands_at(path):
             return Run.open(path).classifier(net=net)
+        Run.require_not_several(path)
         return Classifier.load(path, net=net)
     if catalog.knows(name):
         return untrained(name)
@@ -68,9 +69,11 @@ def load(
             from residuum.deploy.give import read_classifier
 
             return read_classifier(path)
+        if path.suffix == ".onnx":
+            raise InputError(f"{path}: is an ONNX graph, for other programs. Try: the Run it was exported from")
         raise InputError(
-            f"{path}: is a file (expected a Run or Classifier directory). "
-            f"Try: its directory, or residuum weights import {path}"
+            f"{path}: is a file (expected a Run or Classifier directory). Try: its directory, or "
+            f"residuum weights import {path} --net ... --classes ... --out ..., as residuum weights --help tells"
         )
     if name.startswith(HUB):
         from residuum.deploy import hub

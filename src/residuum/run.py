@@ -198,8 +198,21 @@ class Run:
         if not run.path.is_dir():
             raise InputError(f"{path}: no such directory. Try: the --out of an earlier training")
         if not Run.stands_at(path):
+            cls.require_not_several(run.path)
             raise InputError(f"{path}: is not a Run (it has no run.json). Try: the --out of an earlier training")
         return run
+
+    @staticmethod
+    def require_not_several(path: Path) -> None:
+        """Check that a directory which is no Run does not hold some, as that of several seeds does.
+
+        Raises:
+            InputError: it does; the message names the first.
+        """
+        several = [entry for entry in path.iterdir() if Run.stands_at(entry)]
+        if several:
+            first = min(several, key=lambda entry: (len(entry.name), entry.name))
+            raise InputError(f"{path}: holds trainings and is none itself. Try: {first}")
 
     @property
     def config(self) -> RunConfig:

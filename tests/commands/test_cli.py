@@ -236,7 +236,7 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
             "Try: confusion.png",
         ),
         "foreign directory for a reproduction": (["reproduce", "degradation", "--out", "used"], "another --out"),
-        "parent of a run": (["predict", "ok.png", "--model", str(run.parent)], "is not a Run or Classifier directory"),
+        "parent of a run": (["predict", "ok.png", "--model", str(run.parent)], f"is none itself. Try: {run}"),
         "missing folder": ([*train, "no/such"], "no such folder"),
         "missing data files": ([*train, "cifar10", "--data-dir", "empty"], "holds neither cifar-10-binary.tar.gz"),
         "missing data directory": ([*train, "cifar10", "--data-dir", "nowhere"], "no such directory"),
@@ -296,7 +296,13 @@ def mistakes(here: Path, run: Path) -> dict[str, tuple[list[str], str]]:
         "a record nowhere": (["reproduce", "degradation", "--record", "no/a.json"], "Try: --record a.json"),
         "a record that is none": (["reproduce", "degradation", "--record", "none.json"], "is no list of Findings"),
         "a damaged record": (["reproduce", "degradation", "--record", "bad.json"], "cannot be read as JSON"),
-        "a list with data": (["reproduce", "--list", "--data", "mnist"], "means nothing for --list"),
+        "a list with data": (["reproduce", "--list", "--data", "mnist"], "--data: means nothing for --list"),
+        "a list with a place": (["reproduce", "--list", "--data-dir", "x"], "--data-dir: means nothing for --list"),
+        "a list on two threads": (["reproduce", "--list", "--threads", "2"], "how to train: means nothing for --list"),
+        "a record that is a directory": (
+            ["reproduce", "degradation", "--record", "."],
+            "is a directory (expected a file). Try: --record claims-quick.json",
+        ),
         "unknown pattern": (["list", "densenet"], "no net matches 'densenet'. Try: residuum list"),
     }
 

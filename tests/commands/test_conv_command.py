@@ -122,6 +122,12 @@ def test_channels_first_is_doubted(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "warning: 3x32x32 is read as height, width, channels. Try: 32x32x3\n"
 
 
+def test_channels_first_is_doubted_where_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="is larger than its padded input"):
+        Conv("3x227x227", ("96@11/4",)).run()
+    assert capsys.readouterr().err == "warning: 3x227x227 is read as height, width, channels. Try: 227x227x3\n"
+
+
 @pytest.mark.parametrize(
     ("word", "window"),
     [

@@ -34,6 +34,13 @@ def test_seeds_are_trained_printed_and_gone_on_with(here: Path, capsys: pytest.C
         "report.html",
         "curves.png",
     }
+    (here / directory / "report.html").unlink()
+    assert main(["report", directory]) == 0
+    assert capsys.readouterr().out == f"{directory}/report.html\n"
+    assert (here / directory / "report.html").is_file()
+    for command in (["evaluate", directory, "--data", "digits"], ["export", directory]):
+        assert main(command) == 2
+        assert f"holds trainings and is none itself. Try: {directory}/seed5" in capsys.readouterr().err
     for command in (["resume", directory], ["train", *BRIEF, "--seed", "5", "--seeds", "2"]):
         assert main([*command, "--json", "--quiet"]) == 0
         record = json.loads(capsys.readouterr().out)

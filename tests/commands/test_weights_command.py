@@ -95,13 +95,27 @@ def test_a_file_is_imported(theirs: Path, capsys: pytest.CaptureFixture[str]) ->
     Path("names.txt").write_text("\n".join(f"kind {i}" for i in range(10)))
     command = ["weights", "import", str(theirs), "--net", "resnet20", "--classes", "names.txt"]
     assert main([*command, "--out", "own", "--mean", "0.1", "0.2", "0.3", "--resize", "40"]) == 0
-    assert "layout own names" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "layout own names" in out
+    assert "warning" not in err
     found = load("own")
     assert found.class_names[9] == "kind 9"
     assert found.preprocessing.mean == (0.1, 0.2, 0.3)
     assert found.preprocessing.std == (0.229, 0.224, 0.225)
     assert (found.preprocessing.resize, found.preprocessing.crop) == (40, (32, 32))
     assert found.card["weights"] == "theirs.th"
+
+
+def test_what_a_file_does_not_say_is_told(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["weights", "import", str(theirs), "--net", "resnet20", "--classes", "cifar10", "--out"]
+    assert main([*command, "usual"]) == 0
+    assert "does not say how its images were prepared" in capsys.readouterr().err
+    assert load("usual").preprocessing.mean == (0.485, 0.456, 0.406)
+    assert main([*command, "cifar", "--preprocessing", "cifar"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    found = load("cifar").preprocessing
+    assert (found.mean, found.std) == ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    assert (found.resize, found.crop) == (32, (32, 32))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,24 @@ def test_a_full_disk_is_not_taken_for_the_hub(hub: Hub, monkeypatch: pytest.Monk
     with pytest.raises(StorageError, match="No space left"):
         push(make("resnet20", size=12), "me/cats")
     assert hub.commits == []
+
+
+def test_a_cache_that_cannot_be_written_is_not_taken_for_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "snapshot_download", full)
+    with pytest.raises(StorageError, match="No space left"):
+        fetch("me/cats")
+
+
+def test_a_card_that_the_hub_refuses_is_not_taken_for_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise ValueError("Invalid metadata in README.md: license")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "create_commit", refused)
+    with pytest.raises(InputError, match=r"refuses the card .* Try: --license apache-2.0"):
+        push(make("resnet20", size=12), "me/cats", license="my-own")
 
 
 def test_without_a_network_the_cache_serves(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from residuum.report.card import CardFacts, as_markdown, model_card
+from residuum.report.card import CardFacts, model_card
+from residuum.report.table import in_markdown
 
 PER_CLASS = [
     {"class": "a|b", "images": 600, "recall": 0.95, "precision": None},
@@ -66,7 +67,7 @@ def test_a_whole_card() -> None:
         "| test | 10,000 | 91.73 % |  | 8.27 % | 0.3123 |",
         "| val | 5,000 | 91.00 % | 99.00 % | 9.00 % | 0.4000 |",
         r"| a\|b | 600 | 95.0 % | none |",
-        "| &lt;img src=x&gt; | 400 | 90.0 % | 80.0 % |",
+        r"| \<img src=x\> | 400 | 90.0 % | 80.0 % |",
         "| recipe | paper\\_cifar |",
         "| steps | 64000 |",
         "| seed | 3 |",
@@ -119,6 +120,8 @@ def test_published_figures_are_told_as_such() -> None:
     card = model_card(replace(BARE, card={"weights": "w", "publisher": "somebody", "published": published}))
     assert "Published by somebody: top-1 91.73 % of 10,000 images, https://example.org. Not measured again." in card
     assert "No accuracy is recorded" not in card
+    assert "measured on the images above" not in card
+    assert "Its accuracy is its publisher's word" in card
 
 
 def test_many_classes_are_counted() -> None:
@@ -129,4 +132,4 @@ def test_many_classes_are_counted() -> None:
 
 
 def test_any_name_is_one_line_that_shows_it() -> None:
-    assert as_markdown("a\n# b\u2028c\x00|`<b>") == r"a \# b c \|\`&lt;b&gt;"
+    assert in_markdown("a\n# b\u2028c\x00|`<b>&amp; $x$") == r"a \# b c \|\`\<b\>\&amp; \$x\$"

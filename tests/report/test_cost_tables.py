@@ -171,4 +171,4 @@ def test_markdown_cells_stay_in_their_row(text: str) -> None:
 
 
 def test_markdown_means_nothing_but_itself() -> None:
-    assert in_markdown("<b>*_`[x](http://y)|\n#") == r"\<b\>\*\_\`\[x\](http://y)\| #"
+    assert in_markdown("<b>*_`[x](http://y)|\n#") == r"\<b\>\*\_\`\[x\](http://y)\| \#"

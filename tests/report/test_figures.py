@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 from itertools import combinations
 
@@ -74,6 +75,12 @@ def test_bands_are_drawn_for_several_seeds_only() -> None:
     assert bands(3) == 1
 
 
+@pytest.mark.parametrize(("new", "top"), [(45.0, "100"), (10.0, "20.0")])
+def test_the_axis_reaches_what_overfits(new: float, top: str) -> None:
+    shown = texts(error_curves({"panel": [ArmCurves("resnet18", curve(1, level=1.0), curve(1, level=new))]}))
+    assert max((each for each in shown if re.fullmatch(r"[\d.]+", each)), key=float) == top
+
+
 def test_the_words_of_a_figure() -> None:
     drawing = error_curves({"panel": [ArmCurves("resnet20", curve(1), curve(1))]}, test_name="validation")
     assert {"panel", "resnet20", "training", "validation", "iteration", "error (%)"} <= set(texts(drawing))
@@ -133,6 +140,13 @@ def test_a_large_confusion_matrix_has_no_numbers() -> None:
     drawing = confusion(np.full((30, 30), 77), tuple(f"n{index}" for index in range(30)))
     check(drawing)
     assert "77" not in texts(drawing)
+
+
+def test_a_matrix_of_many_classes_stays_a_picture() -> None:
+    drawing = confusion(np.eye(120, dtype=np.int64), tuple(f"n{index}" for index in range(120)))
+    assert max(Image.open(io.BytesIO(drawing.png)).size) <= 24 * 160
+    assert {"n0", "n3", "n117"} <= {*texts(drawing)}
+    assert not {"n1", "n2", "n118"} & {*texts(drawing)}
 
 
 def test_class_names_in_korean() -> None:

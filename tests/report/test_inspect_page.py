@@ -319,6 +319,7 @@ def test_every_word_in_a_figure_and_under_it_is_explained_in_korean() -> None:
 
 def test_labels_with_numbers_are_translated_and_names_are_not() -> None:
     assert captions.said("judged by 16 images", ("ko",)) == "이미지 16장으로 판정"
+    assert captions.said("resnet20: 12 of 225 points", ("ko",)) == "resnet20: 225점 가운데 12점"
     assert captions.said("judged by 16 images", ("en",)) == "judged by 16 images"
     assert captions.said("64 paths; the mean length by gradient is 2.5 of 6 blocks", ("ko",)).endswith(
         "블록 6개 중 2.5개"

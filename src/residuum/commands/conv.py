@@ -59,10 +59,10 @@ class Conv:
         from residuum.costing.arithmetic import chain
 
         image = shape_of(self.input)
-        steps = chain(image, self._windows())
         if image[0] in (1, 3) and image[1] == image[2] > 3:
             swapped = f"{image[1]}x{image[2]}x{image[0]}"
             print(f"warning: {self.input} is read as height, width, channels. Try: {swapped}", file=sys.stderr)
+        steps = chain(image, self._windows())
         if self.json:
             print(json.dumps({"input": image, "layers": [step.to_json() for step in steps], "total": _total(steps)}))
         elif len(steps) == 1:

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
@@ -15,6 +15,7 @@ from residuum.errors import InputError
 
 if TYPE_CHECKING:
     from residuum.classifier import Classifier
+    from residuum.evaluation import Metrics
 
 IN_THE_PACKAGE = "resnet20:cifar10"
 ViewsName = Literal["1", "10", "multi-scale"]
@@ -46,49 +47,68 @@ class Evaluate:
     def run(self) -> int:
         from residuum.files.atomic import write_file
         from residuum.report.figures import confusion
-        from residuum.report.page import Table
-        from residuum.report.progress import ConsoleProgress
-        from residuum.report.table import print_table
-        from residuum.training.prepare import choose_device
-        from residuum.training.start import open_data
 
         if self.confusion is not None and (self.confusion.suffix != ".png" or not self.confusion.parent.is_dir()):
             raise InputError(
                 f"{self.confusion}: cannot be written (a .png file in an existing directory). Try: confusion.png"
             )
+        classifier, images, metrics = self._measured()
+        if self.json:
+            self._print_json(classifier, images, metrics)
+        else:
+            self._print(classifier, images, metrics)
+        if self.confusion is not None:
+            write_file(self.confusion, confusion(metrics.confusion, classifier.class_names).png)
+            if not self.json:
+                print(f"confusion matrix {self.confusion}")
+        return 0
+
+    def _measured(self) -> tuple[Classifier, _Images, Metrics]:
+        from residuum.report.progress import ConsoleProgress
+        from residuum.training.prepare import choose_device
+        from residuum.training.start import open_data
+
         device = choose_device(self.device)
         with ConsoleProgress() as progress:
             classifier = open_model(self.model, progress).to(device)
             dataset = open_data(self.data, self.data_dir, progress, channels=classifier.preprocessing.channels)
             if doubt := doubt_of_views(self.views, classifier.preprocessing.crop):
                 progress.message(doubt)
-            name = self.split or ("test" if dataset.test is not None else "val")
+            split = self.split or ("test" if dataset.test is not None else "val")
             names = None if classifier.card.get("weights") == "untrained" else dataset.class_names
             metrics = classifier.evaluate(
-                dataset.split(name), names, views=self.views, batch_size=self.batch_size, on_images=progress.images
+                dataset.split(split), names, views=self.views, batch_size=self.batch_size, on_images=progress.images
             )
-        per_class = metrics.per_class(classifier.class_names)
-        if self.confusion is not None:
-            write_file(self.confusion, confusion(metrics.confusion, classifier.class_names).png)
-        if self.json:
-            plain = {"model": self.model, "data": dataset.name, "split": name, "views": self.views, **metrics.to_json()}
-            print(json.dumps({**plain, "per_class": per_class, "confusion": metrics.confusion.tolist()}))
-            return 0
+        return classifier, _Images(dataset.name, split), metrics
+
+    def _print_json(self, classifier: Classifier, images: _Images, metrics: Metrics) -> None:
+        asked = {"model": self.model, "data": images.dataset, "split": images.split, "views": self.views}
+        more = {"per_class": metrics.per_class(classifier.class_names), "confusion": metrics.confusion.tolist()}
+        print(json.dumps({**asked, **metrics.to_json(), **more}))
+
+    def _print(self, classifier: Classifier, images: _Images, metrics: Metrics) -> None:
+        from residuum.report.page import Table
+        from residuum.report.table import print_table
+
         top5 = f", top-5 {share(metrics.top5)}" if metrics.top5 is not None else ""
         views = {"1": "one view each", "10": "ten crops each", "multi-scale": "five scales each"}[self.views]
-        print(f"{dataset.name} {name}: {metrics.num_images:,} images, {views}")
+        print(f"{images.dataset} {images.split}: {metrics.num_images:,} images, {views}")
         print(
             f"top-1 {share(metrics.top1)}{top5}, error {share(metrics.error)}, loss {metrics.loss:.4f}, "
             f"calibration error {share(metrics.ece)}"
         )
         rows = [
-            [str(one["class"]), f"{one['images']:,}", _share(one["recall"]), _share(one["precision"])]
-            for one in per_class
+            [str(one["class"]), f"{one['images']:,}", *(share(one[name]) for name in ("recall", "precision"))]
+            for one in metrics.per_class(classifier.class_names)
         ]
         print_table(Table(("class", "images", "recall", "precision"), rows, numeric=(1, 2, 3)))
-        if self.confusion is not None:
-            print(f"confusion matrix {self.confusion}")
-        return 0
+
+
+class _Images(NamedTuple):
+    """What was evaluated: the data set's name and the split."""
+
+    dataset: str
+    split: str
 
 
 @dataclass(frozen=True)
@@ -157,7 +177,3 @@ def card_line(reference: str, classifier: Classifier) -> str:
         f"{reference}, in the package: right on {share(tested['top1'])} of {tested['num_images']:,} test images; knows "
         f"{', '.join(classifier.class_names)} and nothing else. Try: --model, `residuum list --weights`"
     )
-
-
-def _share(value: object) -> str:
-    return share(value) if isinstance(value, float) else "none"

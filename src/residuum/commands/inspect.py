@@ -206,7 +206,10 @@ lesions, landscape. Of a Run: history."""
         beside = names[self.beside] if self.beside else None
         for option, value in (("--data", data), ("--only", self.only), ("--beside", beside)):
             words += [option, value] if value else []
-        return [*words, *(["--lang", self.lang] if self.lang != "en" else [])]
+        for name in ("samples", "seconds", "lang"):
+            value = getattr(self, name)
+            words += [f"--{name}", f"{value}"] if value != getattr(Inspect, name) else []
+        return words
 
     def _say(self, looks: Sequence[_Look], values: Mapping[str, object], out: Path) -> None:
         """What became of each part, and where the page is."""
@@ -278,6 +281,8 @@ def require_free(path: Path) -> None:
     except OSError as error:
         shown = str(path)[:80]
         raise InputError(f"{shown}: cannot be a directory ({error.strerror}). Try: another --out") from error
+    if path.resolve() == Path.cwd():
+        raise InputError(f"{path}: is the directory that you are in (expected a new one). Try: --out inspect")
     if other:
         raise InputError(f"{path}: is a file (expected a new directory). Try: another --out")
     if taken:

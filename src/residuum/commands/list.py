@@ -112,6 +112,7 @@ def plain_weights(entry: PretrainedWeights) -> dict[str, object]:
     plain: dict[str, object] = {name: value for name, value in asdict(entry).items() if name != "preprocessing"}
     prepared = entry.preprocessing
     plain["preprocessing"] = {
+        "channels": prepared.channels,
         "resize": prepared.resize,
         "crop": prepared.crop,
         "mean": prepared.mean,

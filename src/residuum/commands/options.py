@@ -80,9 +80,9 @@ def taken(reference: str, entry: PretrainedWeights | None = None) -> str | None:
     return f"{reference} is {entry.reference} (by {entry.publisher}{right})"
 
 
-def share(value: float) -> str:
-    """A share as percent with two digits."""
-    return f"{100 * value:.2f} %"
+def share(value: float | None) -> str:
+    """A share as percent with two digits; `none` where there is none."""
+    return "none" if value is None else f"{100 * value:.2f} %"
 
 
 def doubt_of_views(views: str, crop: tuple[int, int]) -> str | None:

@@ -85,9 +85,10 @@ class Reproduce:
     def _list(self) -> int:
         from residuum.experiments.listing import listing
 
-        for name, given in (("data", self.data), ("record", self.record), ("out", self.out)):
-            if given is not None:
-                raise InputError(f"{name}: means nothing for --list, which makes nothing. Try: --list --budget quick")
+        for name in ("data", "data_dir", "record", "out", "side_by_side", "resume", "hardware"):
+            if getattr(self, name) != (Hardware() if name == "hardware" else getattr(Reproduce, name)):
+                what = "--" + name.replace("_", "-") if name != "hardware" else "how to train"
+                raise InputError(f"{what}: means nothing for --list, which makes nothing. Try: --list --budget quick")
         rows, whole = listing(self._order())
         if self.json:
             print(json.dumps([plain_listed(row) for row in rows], indent=1))

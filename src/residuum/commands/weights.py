@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ class ImageOptions:
     """How images are prepared for an imported net; what is not given follows the file, or else --preprocessing."""
 
     preprocessing: Literal["imagenet", "cifar"] | None = None
-    """Sizes, mean and deviation in common use; by the size of the net's images by default."""
+    """Sizes, mean and deviation of ImageNet or CIFAR-10; sizes by those of the net, ImageNet's mean by default."""
     resize: int | None = None
     """Pixels of the shorter side before cropping."""
     crop: int | None = None
@@ -143,6 +144,12 @@ class Weights:
         print(f"layout {loaded.layout}; {described(prepared)}; {len(names):,} classes: {', '.join(names[:3])}, ...")
         for note in loaded.notes:
             print(note)
+        if loaded.preprocessing_hint is None and (self.images.preprocessing, self.images.mean) == (None, None):
+            print(
+                "warning: the file does not say how its images were prepared; this is what most nets had. "
+                "Try: --preprocessing cifar, or --mean and --std, if it was trained otherwise",
+                file=sys.stderr,
+            )
         return 0
 
     def _channels(self, usual: int) -> int:
@@ -196,10 +203,11 @@ def preprocessing_for(
 ) -> Preprocessing:
     """Preprocessing by what was typed, then by what the file's layout tells, then by the size of the net's images."""
     from residuum.data.preprocess import Preprocessing
-    from residuum.weights.entries import MEAN, STD
+    from residuum.weights.entries import CIFAR_MEAN, CIFAR_STD, MEAN, STD
 
     large = options.preprocessing == "imagenet" or (options.preprocessing is None and input_size >= 64)
-    usual = (MEAN, STD) if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
+    colours = (CIFAR_MEAN, CIFAR_STD) if options.preprocessing == "cifar" else (MEAN, STD)
+    usual = colours if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
     mean, std = hint if hint is not None and options.preprocessing is None else usual
     crop = options.crop
     if crop is None:

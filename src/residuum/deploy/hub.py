@@ -7,6 +7,7 @@ alone, whatever else lies there; `Classifier.load` checks them against their man
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import re
@@ -19,7 +20,7 @@ from typing import Any
 from residuum.classifier import Classifier
 from residuum.deploy.description import plain_preprocessing
 from residuum.errors import InputError, ResiduumError, missing_extra
-from residuum.files.atomic import MANIFEST, write_file
+from residuum.files.atomic import MANIFEST, storage_error, write_file
 from residuum.files.download import cache_directory
 from residuum.nets import catalog
 from residuum.report.card import CardFacts, model_card
@@ -30,6 +31,7 @@ OPTIONAL_FILE = "preprocessing.safetensors"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*", re.ASCII)
 EXTRA = "weights"
+LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}  # of a full or read-only cache, not of a network
 PREFIX = "hub:"
 
 
@@ -78,7 +80,12 @@ def push(
             operations = [hub.CommitOperationAdd(each, path) for each, path in files.items()]
             if OPTIONAL_FILE not in files and api.file_exists(name, OPTIONAL_FILE):
                 operations.append(hub.CommitOperationDelete(OPTIONAL_FILE))
-            api.create_commit(name, operations, commit_message=f"{classifier.net_name}, by residuum")
+            try:
+                api.create_commit(name, operations, commit_message=f"{classifier.net_name}, by residuum")
+            except ValueError as error:  # what stands at the head of the README is not to its liking
+                raise InputError(
+                    f"{PREFIX}{name}: the hub refuses the card ({_reason(error)}). Try: --license apache-2.0"
+                ) from error
     return address
 
 
@@ -201,6 +208,8 @@ def _one_line(name: str) -> Iterator[None]:
             raise InputError(f"{PREFIX}{name}: the hub refuses this token ({status}). Try: hf auth login") from error
         raise ResiduumError(f"{PREFIX}{name}: the hub fails ({_reason(error)}). Try: again later") from error
     except Exception as error:  # its HTTP library is another one in each of its great versions
+        if isinstance(error, OSError) and error.errno in LOCAL:
+            raise storage_error(cache_directory(), error) from error
         raise ResiduumError(f"{PREFIX}{name}: the hub cannot be reached ({_reason(error)}). Try: a network") from error
 
 

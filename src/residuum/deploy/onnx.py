@@ -117,21 +117,6 @@ def run_onnx(graph: str | Path | bytes, images: NDArray[Any]) -> NDArray[np.floa
     return np.asarray(logits, dtype=np.float32)
 
 
-def metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of an ONNX file.
-
-    Raises:
-        InputError: onnx is not installed, or the file cannot be read.
-    """
-    onnx = _module("onnx", str(path))
-    try:
-        model = onnx.load_model_from_string(Path(path).read_bytes())
-    except Exception as error:  # protobuf's own type, or an OSError
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as ONNX ({reason}). Try: the --out of residuum export") from error
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
 def require_exporter() -> Any:
     """The package onnx.
 

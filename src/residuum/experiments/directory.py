@@ -32,7 +32,7 @@ def require_own(directory: Path, setting: Setting) -> None:
         if not directory.is_dir():
             return
         entries = [entry for entry in directory.iterdir() if not entry.name.startswith(".")]
-        mark = json.loads((directory / MARK).read_text()) if entries else mark_of(setting)
+        mark = json.loads((directory / MARK).read_text(encoding="utf-8")) if entries else mark_of(setting)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -174,7 +174,7 @@ class Judging:
 def read_finding(directory: Path) -> Finding | None:
     """The Finding in the directory of a claim; None where there is none that can be read."""
     try:
-        return Finding.from_json(json.loads((directory / FINDING).read_text()), directory)
+        return Finding.from_json(json.loads((directory / FINDING).read_text(encoding="utf-8")), directory)
     except (OSError, ValueError, DamagedError):
         return None
 

@@ -60,7 +60,7 @@ class Known:
 def known() -> Known:
     """What the package knows; nothing where it has no such file."""
     file = resources.files("residuum.experiments") / FILE
-    return read(json.loads(file.read_text())) if file.is_file() else Known()
+    return read(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else Known()
 
 
 def read(plain: Mapping[str, Any]) -> Known:

@@ -39,15 +39,17 @@ def write_file(path: Path, content: bytes | str) -> None:
         StorageError: the disk is full, read-only or failing; nothing is left behind.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_through(temporary, data)
         temporary.replace(path)
         sync_directory(path.parent)
-    except OSError as error:
+    except BaseException as error:  # a signal as well: nobody else would remove it
         _remove_quietly(temporary)
-        raise storage_error(path, error) from error
+        if isinstance(error, OSError):
+            raise storage_error(path, error) from error
+        raise
 
 
 def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
@@ -61,7 +63,7 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
         InputError: something stands at `path` already.
         StorageError: the disk is full, read-only or failing; nothing is left behind.
     """
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+    temporary = _beside(path)
     try:
         if path.exists():
             raise InputError(f"{path}: already exists. Try: another directory")
@@ -143,6 +145,12 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    """Where what shall stand at `path`, which may be `.`, is written at first."""
+    whole = path.absolute()
+    return whole.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{whole.name}")
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -141,10 +141,28 @@ class Seeds:
         """Write `seeds.json`."""
         write_file(self.directory / SEEDS_FILE, dumps(self.to_json()))
 
-    def draw(self) -> None:
-        """Write the page."""
+    @classmethod
+    def read(cls, directory: Path) -> Seeds:
+        """What stands in a directory, with the failures that are on record.
+
+        Raises:
+            InputError: there is no plan of seeds.
+            DamagedError: `seeds.json` is not what `train_seeds` writes.
+        """
+        config = SeedsConfig.read(directory)
+        rows = json.loads((directory / SEEDS_FILE).read_bytes()).get("failed", [])
+        try:
+            failures = {name_of(int(row["seed"])): str(row["reason"]) for row in rows}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(
+                f"{directory / SEEDS_FILE}: failed: cannot be read. Try: delete it, then the same residuum train"
+            ) from error
+        return cls.found(directory, config, failures)
+
+    def draw(self) -> Path:
+        """Write the page, and give its path."""
         metrics = {seed: run.metrics() for seed, run in self.runs.items()}
-        write_seeds_report(self.directory, self.to_json(), metrics)
+        return write_seeds_report(self.directory, self.to_json(), metrics)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values: what was asked for, every seed, means, failures; what `seeds.json` holds."""

@@ -31,7 +31,7 @@ def read_findings(path: Path) -> list[Finding]:
     if not path.exists():
         return []
     try:
-        plain = json.loads(path.read_text())
+        plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path}: cannot be read as JSON ({error}). Try: another file") from error
     if not isinstance(plain, list):
@@ -46,13 +46,14 @@ def findings_to_add_to(path: Path, budget: str, data: str) -> list[Finding]:
         InputError: it holds something else, or Findings of another budget or other data; or no file can be written
             there.
     """
+    own, name = (budget, Path(data).name), f"claims-{budget}.json"
+    if path.is_dir():
+        raise InputError(f"record: {path}: is a directory (expected a file). Try: --record {path / name}")
     if path.suffix != ".json":
         raise InputError(f"record: must end in .json, got {path}. Try: --record {path.with_suffix('.json')}")
-    if path.is_dir() or not path.parent.is_dir():
-        wrong = "is a directory" if path.is_dir() else f"there is no directory {path.parent}"
-        raise InputError(f"record: {path}: {wrong}. Try: --record {path.name.removesuffix('.json')}.json")
+    if not path.parent.is_dir():
+        raise InputError(f"record: {path}: there is no directory {path.parent}. Try: --record {path.name}")
     findings = read_findings(path)
-    own, name = (budget, Path(data).name), f"claims-{budget}.json"
     others = {(finding.budget, data_of(finding)) for finding in findings} - {own}
     if others:
         listed = ", ".join(f"{of_data} at {of_budget}" for of_budget, of_data in sorted(others))

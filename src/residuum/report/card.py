@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from residuum.report.numbers import by
+from residuum.report.numbers import by, share
+from residuum.report.page import Table
+from residuum.report.table import as_markdown, in_markdown
 
 Plain = Mapping[str, Any]
 
@@ -75,12 +76,6 @@ def model_card(facts: CardFacts) -> str:
     return f"{_header(facts)}\n# {_title(facts)}\n\n{body}\n"
 
 
-def as_markdown(text: object) -> str:
-    """Any text as one line of Markdown that shows it as it is."""
-    plain = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
-    return re.sub(r"([\\`*_{}\[\]|#~$])", r"\\\1", html.escape(plain, quote=False))
-
-
 def _header(facts: CardFacts) -> str:
     dataset = HUB_DATASETS.get(str(facts.card.get("data")))
     values: dict[str, object] = {
@@ -97,19 +92,19 @@ def _header(facts: CardFacts) -> str:
 
 def _title(facts: CardFacts) -> str:
     data = facts.card.get("data")
-    return as_markdown(facts.net) + (f" on {as_markdown(data)}" if data else "")
+    return in_markdown(facts.net) + (f" on {in_markdown(data)}" if data else "")
 
 
 def _about(facts: CardFacts) -> str:
-    card, paper = facts.card, f" ({as_markdown(facts.paper)})" if facts.paper else ""
-    text = f"A {as_markdown(facts.net)}{paper} with {facts.parameters:,} parameters"
+    card, paper = facts.card, f" ({in_markdown(facts.paper)})" if facts.paper else ""
+    text = f"A {in_markdown(facts.net)}{paper} with {facts.parameters:,} parameters"
     text += f" that tells {len(facts.class_names):,} classes of images apart."
     start = _mapping(card, "start").get("model")
     if card.get("data"):
-        how = f"Fine-tuned from {as_markdown(start)}" if start else "Trained"
-        text += f" {how} on {as_markdown(card['data'])} by residuum."
+        how = f"Fine-tuned from {in_markdown(start)}" if start else "Trained"
+        text += f" {how} on {in_markdown(card['data'])} by residuum."
     elif card.get("weights"):
-        text += f" Its weights come from {as_markdown(card['weights'])}."
+        text += f" Its weights come from {in_markdown(card['weights'])}."
     return text
 
 
@@ -118,7 +113,7 @@ def _use(facts: CardFacts) -> str:
     own = (
         ""
         if facts.paper
-        else f"\n\n`net` is an instance of the class `{as_markdown(facts.net)}`, which is not part of it."
+        else f"\n\n`net` is an instance of the class `{in_markdown(facts.net)}`, which is not part of it."
     )
     return (
         f'```python\nimport residuum\n\nclassifier = residuum.load("hub:{facts.hub_name}"{net})\n'
@@ -141,9 +136,9 @@ def _accuracy(facts: CardFacts) -> str:
     if not shown:
         return _published(facts)
     rows = [[split, *(_number(name, each.get(name)) for name in shown)] for split, each in metrics.items()]
-    table = _table(("split", *(COLUMNS[name] for name in shown)), rows)
+    table = as_markdown(Table(("split", *(COLUMNS[name] for name in shown)), rows))
     chosen = facts.card.get("chosen_by")
-    remarks = [f"Weights: {as_markdown(chosen)}."] if chosen else []
+    remarks = [f"Weights: {in_markdown(chosen)}."] if chosen else []
     if "ece" in shown:
         remarks.append("ECE: expected calibration error, in 15 bins.")
     return "\n\n".join((table, " ".join(remarks))).rstrip()
@@ -157,8 +152,8 @@ def _published(facts: CardFacts) -> str:
         return ""
     images = published.get("num_images")
     of = f" of {_number('num_images', images)} images" if images else ""
-    by_whom = as_markdown(facts.card.get("publisher", "others"))
-    page = f", {as_markdown(published['page'])}" if published.get("page") else ""
+    by_whom = in_markdown(facts.card.get("publisher", "others"))
+    page = f", {in_markdown(published['page'])}" if published.get("page") else ""
     return f"Published by {by_whom}: {', '.join(shares)}{of}{page}. Not measured again."
 
 
@@ -176,15 +171,11 @@ def _by_class(facts: CardFacts) -> str:
     if split is None:
         return ""
     rows = [
-        [as_markdown(each["class"]), f"{each['images']:,}", _share(each.get("recall")), _share(each.get("precision"))]
+        [str(each["class"]), f"{each['images']:,}", share(each.get("recall")), share(each.get("precision"))]
         for each in per_class[split]
     ]
     what = "Recall: right among the images of a class. Precision: right among the answers of that class."
-    return f"On {split}.\n\n" + _table(("class", "images", "recall", "precision"), rows) + f"\n\n{what}"
-
-
-def _share(value: float | None) -> str:
-    return "none" if value is None else f"{100 * value:.1f} %"
+    return f"On {split}.\n\n" + as_markdown(Table(("class", "images", "recall", "precision"), rows)) + f"\n\n{what}"
 
 
 def _limits(facts: CardFacts) -> str:
@@ -195,8 +186,10 @@ def _limits(facts: CardFacts) -> str:
     ]
     if min(height, width) < SMALL_IMAGE:
         limits.append(f"It sees {height}x{width} pixels: a photograph is reduced to that, and its details are lost.")
-    if _accuracy(facts):
+    if _metrics(facts):
         limits.append("It was measured on the images above only; on others expect less.")
+    elif _published(facts):
+        limits.append("Its accuracy is its publisher's word, on their images; on others expect less.")
     else:
         limits.append("No accuracy is recorded for these weights.")
     if facts.temperature == 1:
@@ -205,7 +198,7 @@ def _limits(facts: CardFacts) -> str:
         limits.append(_calibrated(facts))
     own = facts.card.get("limits") or facts.card.get("not_good_for") or ()
     limits += [str(each) for each in ([own] if isinstance(own, str) else own)]
-    return "\n".join(f"- {as_markdown(each)}" for each in limits)
+    return "\n".join(f"- {in_markdown(each)}" for each in limits)
 
 
 def _calibrated(facts: CardFacts) -> str:
@@ -239,14 +232,14 @@ def _training(facts: CardFacts) -> str:
     if not isinstance(recipe, Mapping):
         return ""
     rows = [
-        ["recipe" if name == "name" else name.replace("_", " "), as_markdown(recipe[name])]
+        ["recipe" if name == "name" else name.replace("_", " "), str(recipe[name])]
         for name in TRAINING
         if recipe.get(name) not in (None, 0, 0.0)
     ]
     rows += [["seed", str(card["seed"])]] if card.get("seed") is not None else []
     whole = html.escape(json.dumps(recipe, indent=1), quote=False)
     folded = f"<details><summary>The whole recipe</summary>\n\n<pre>{whole}</pre>\n\n</details>"
-    return _table(("", ""), rows) + f"\n\n{folded}"
+    return as_markdown(Table(("", ""), rows)) + f"\n\n{folded}"
 
 
 def _provenance(facts: CardFacts) -> str:
@@ -266,7 +259,8 @@ def _provenance(facts: CardFacts) -> str:
         "versions": ", ".join(f"{name} {packages[name]}" for name in ("residuum", "torch") if packages.get(name)),
         "hardware": environment.get("gpu") or environment.get("cpu"),
     }
-    return _table(("", ""), [[name, as_markdown(value)] for name, value in rows.items() if value])
+    known = [[name, str(value)] for name, value in rows.items() if value]
+    return as_markdown(Table(("", ""), known)) if known else ""
 
 
 def _mapping(values: Plain, name: str) -> Plain:
@@ -278,12 +272,5 @@ def _classes(facts: CardFacts) -> str:
     names = facts.class_names
     if _by_class(facts):
         return ""
-    shown = ", ".join(map(as_markdown, names[:MOST_CLASSES]))
+    shown = ", ".join(map(in_markdown, names[:MOST_CLASSES]))
     return shown + (f", ... ({len(names):,} in all, in classifier.json)" if len(names) > MOST_CLASSES else "")
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(each)} |" for each in lines)

@@ -34,6 +34,8 @@ STYLE: Any = {
     "text.parse_math": False,  # a name may hold a dollar sign
 }
 MAX_SHOWN_ERROR = 100.0
+LARGEST_MATRIX = 24.0  # inches
+MOST_NAMED = 48  # classes at the side of a matrix
 LARGEST_DISC = 850.0  # square points
 LEADER = 7.0  # points from disc to label from which a line joins them
 LABEL_SIZE = 9.0
@@ -124,14 +126,14 @@ def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = 
 
 
 @styled
-def lines(curves: Mapping[str, Curve], *, y_label: str, top: float | None = None) -> Drawing:
+def lines(curves: Mapping[str, Curve], *, y_label: str) -> Drawing:
     """Named curves over steps in one panel."""
     figure, axes = _figure(1)
     for colour, curve in zip(COLOURS, curves.values(), strict=False):
         _line(axes[0], curve, colour, width=2.0, style="-", gid=LABELLED)
     axes[0].set_xlabel("iteration")
     axes[0].set_ylabel(y_label)
-    axes[0].set_ylim(bottom=0, top=top)
+    axes[0].set_ylim(bottom=0)
     axes[0].grid(axis="y", color="#dddddd", linewidth=0.7)
     _legend(axes[0], list(curves))
     return drawn(figure)
@@ -139,14 +141,18 @@ def lines(curves: Mapping[str, Curve], *, y_label: str, top: float | None = None
 
 @styled
 def confusion(counts: NDArray[np.int64], class_names: Sequence[str]) -> Drawing:
-    """A confusion matrix: true class in the row, answer in the column, shares of the row as shade."""
-    size = max(4.0, 0.5 * len(class_names) + 2)
+    """A confusion matrix: true class in the row, answer in the column, shares of the row as shade.
+
+    Of more than `MOST_NAMED` classes only every second, third, ... is named.
+    """
+    size = min(max(4.0, 0.5 * len(class_names) + 2), LARGEST_MATRIX)
+    every = -(-len(class_names) // MOST_NAMED)
     figure = Figure(figsize=(size, size), layout="constrained")
     axis = figure.add_subplot()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right")
-    axis.set_yticks(range(len(class_names)), class_names)
+    axis.set_xticks(range(0, len(class_names), every), class_names[::every], rotation=60, ha="right")
+    axis.set_yticks(range(0, len(class_names), every), class_names[::every])
     axis.set_xlabel("answer")
     axis.set_ylabel("true class")
     if len(class_names) <= 20:
@@ -294,9 +300,12 @@ def spread_out(heights: Sequence[float], *, apart: float, top: float) -> list[fl
 
 
 def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
-    """Upper end of the error axis: the whole range where an arm ends high, else twice the end, as the paper has it."""
-    ends = [arm.train.values[:, -1].max() for arms in panels.values() for arm in arms]
-    return MAX_SHOWN_ERROR if max(ends) > 25 else max(20.0, 2.0 * float(max(ends)))
+    """Upper end of the error axis: the whole range where a curve ends high, else twice the end, as the paper has it."""
+    arms = [arm for members in panels.values() for arm in members]
+    curves = [curve for arm in arms for curve in (arm.train, arm.test) if curve is not None]
+    ends = [float(end) for curve in curves for end in curve.values[:, -1] if math.isfinite(end)]
+    highest = max(ends, default=MAX_SHOWN_ERROR)
+    return MAX_SHOWN_ERROR if highest > 25 else max(20.0, 2.0 * highest)
 
 
 def drawn(figure: Figure) -> Drawing:

@@ -44,6 +44,11 @@ def percent(part: float, whole: float) -> str:
     return "100 %" if part == whole else ">99.9 %" if share >= 99.95 else f"{share:.1f} %"
 
 
+def share(value: float | None, digits: int = 1) -> str:
+    """A share from 0 to 1 in percent; `none` where there is none."""
+    return "none" if value is None else f"{100 * value:.{digits}f} %"
+
+
 def duration(seconds: float, language: Language = "en") -> str:
     """`3.2 s`, `45 s`, `4.5 min`, `1.5 h`; in Korean `3.2초`, `45초`, `4.5분`, `1.5시간`."""
     s, minutes, hours = (" s", " min", " h") if language == "en" else ("초", "분", "시간")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from residuum.files.atomic import write_file
 from residuum.report.figures import ArmCurves, Curve, error_curves, lines
+from residuum.report.numbers import share
 from residuum.report.page import Section, Table, render
 
 SHOWN_LAYERS = 6  # as many as there are colours
@@ -68,7 +70,7 @@ def write_run_report(
         title=f"{config['net']} on {Path(config['data']).name}",
         subtitle=f"recipe {recipe['name']}, seed {config['seed']}, {state}",
         sections=sections,
-        footer=f"made by: residuum report {directory}",
+        footer=f"made by: {shlex.join(['residuum', 'report', directory.resolve().name])}",
     )
     write_file(directory / "report.html", page)
     return directory / "report.html"
@@ -113,9 +115,6 @@ def _results(result: Mapping[str, Any]) -> Table:
 
 
 def _per_class(metrics: Mapping[str, Any]) -> Table:
-    def share(value: float | None) -> str:
-        return "none" if value is None else f"{100 * value:.1f} %"
-
     rows = [
         [each["class"], f"{each['images']:,}", share(each["recall"]), share(each["precision"])]
         for each in metrics["per_class"]

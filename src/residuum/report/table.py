@@ -22,7 +22,6 @@ NARROWEST = 18  # characters of a column that is broken into lines
 def print_table(
     table: Table,
     *,
-    title: str | None = None,
     droppable: Sequence[int] = (),
     foldable: int | None = None,
     like: Table | None = None,
@@ -32,7 +31,6 @@ def print_table(
 
     Args:
         table: what to print.
-        title: a line above it.
         droppable: columns that are left out, the first of these first, where the terminal is too narrow.
         foldable: a column of long texts, which is broken into lines of 18 characters or more before any is left out.
         like: a larger table that this one is a part of, so that columns stand where they stand there.
@@ -53,8 +51,6 @@ def print_table(
             break
     table, shown = without_columns(table, left_out), without_columns(whole, left_out)
     drawn = RichTable(
-        title=Text(title) if title else None,
-        title_justify="left",
         box=None,
         pad_edge=False,
         header_style="bold",
@@ -124,9 +120,10 @@ def as_markdown(table: Table) -> str:
     return "\n".join(lines)
 
 
-def in_markdown(text: str) -> str:
-    """The text as one line of Markdown that means nothing but itself."""
-    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", " ".join(text.splitlines()))
+def in_markdown(text: object) -> str:
+    """Any text as one line of Markdown that means nothing but itself; what cannot be printed is left out."""
+    plain = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
+    return re.sub(r"([\\|<>*_`\[\]#~$&])", r"\\\1", plain)
 
 
 def as_csv(table: Table) -> str:

@@ -341,6 +341,7 @@ PATTERNS = {
     "{}, {} of the variance": "{}, 분산의 {}",
     "without one block; the whole net: {} of {} images": "블록 하나를 뺐을 때; 온전한 망: 이미지 {1}장의 {0}",
     "{} images": "이미지 {}장",
+    "{}: {} of {} points": "{0}: {2}점 가운데 {1}점",
     "{} of {} points": "{1}점 가운데 {0}점",
     "{} of {}, from the image to the answer": "이미지에서 답까지 {1}개 가운데 {0}개",
 }
