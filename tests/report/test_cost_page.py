@@ -8,7 +8,7 @@ from typing import Any
 from drawn_nets import HOSTILE, Cost, Memory, Unit, hostile, inception, residual
 from test_pages import Reader, read
 
-from residuum.report.cost_page import cost_page
+from residuum.report.cost_page import CostFacts, cost_page
 from residuum.report.cost_tables import short_share_table
 from residuum.report.page import Section, Table, Tile, render
 
@@ -23,7 +23,7 @@ def page(units: list[Unit], **changes: Any) -> str:
         "glance": ["most MACs: 56x56, 25.0 %"], "convention": "1 MAC = one multiply-add",
         "command": "residuum summary resnet50 --html resnet50.html",
     }  # fmt: skip
-    return cost_page(**arguments | changes)
+    return cost_page(CostFacts(**arguments | changes))
 
 
 def text_of(reader: Reader) -> str:

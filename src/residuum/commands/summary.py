@@ -102,9 +102,9 @@ class Summary:
     def _page(self, counted: Cost, entry: Entry | None, html: Path) -> str:
         from residuum.costing.cost import CONVENTION
         from residuum.costing.fold import folded, units
-        from residuum.report.cost_page import cost_page
+        from residuum.report.cost_page import CostFacts, cost_page
 
-        return cost_page(
+        facts = CostFacts(
             title=self._shown(),
             subtitle=headline(counted, entry),
             glance=glance(counted),
@@ -116,6 +116,7 @@ class Summary:
             convention=CONVENTION,
             command=self._command(html),
         )
+        return cost_page(facts)
 
     def _print_csv(self, counted: Cost) -> None:
         from residuum.report.cost_tables import layer_table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from residuum.report.bars import cost_bars, memory_bars
@@ -54,22 +55,11 @@ class CostLike(Protocol):
     def unknown(self) -> Mapping[str, int]: ...
 
 
-def cost_page(
-    *,
-    title: str,
-    subtitle: str,
-    cost: CostLike,
-    units: Sequence[DrawnUnit],
-    stages: Sequence[Totals],
-    groups: Sequence[Totals],
-    glance: Sequence[str] = (),
-    published: Table | None = None,
-    convention: str = "",
-    command: str = "",
-) -> str:
-    """The self-contained page of what a net costs.
+@dataclass(frozen=True, kw_only=True)
+class CostFacts:
+    """What the page of a net's cost is written from.
 
-    Args:
+    Attributes:
         title, subtitle: at the top.
         cost: totals, layers and memory.
         units: what is drawn, repeated ones folded.
@@ -79,15 +69,31 @@ def cost_page(
         convention: what is counted as one MAC and one FLOP.
         command: makes the page anew.
     """
+
+    title: str
+    subtitle: str
+    cost: CostLike
+    units: Sequence[DrawnUnit]
+    stages: Sequence[Totals]
+    groups: Sequence[Totals]
+    glance: Sequence[str] = ()
+    published: Table | None = None
+    convention: str = ""
+    command: str = ""
+
+
+def cost_page(facts: CostFacts) -> str:
+    """The self-contained page of what a net costs."""
+    cost, units = facts.cost, facts.units
     where = [
         Section(title="Where the cost sits", drawing=cost_bars(units), narrow=True, caption=BARS_CAPTION),
-        Section(title="By size of map", table=short_share_table("map", stages)),
-        Section(title="By kind of layer", table=short_share_table("kind", groups)),
+        Section(title="By size of map", table=short_share_table("map", facts.stages)),
+        Section(title="By kind of layer", table=short_share_table("kind", facts.groups)),
     ]
-    drawing = network(units, title=f"The network {title}")
+    drawing = network(units, title=f"The network {facts.title}")
     memory = memory_bars(cost.memory)
     sections = [
-        Section(title="In short", tiles=_tiles(cost), text=_sentences(glance)),
+        Section(title="In short", tiles=_tiles(cost), text=_sentences(facts.glance)),
         Section(title="The network", drawing=drawing, narrow=True, caption=NETWORK_CAPTION, beside=where),
         Section(
             title=f"Memory at {_images(cost.batch)}",
@@ -98,15 +104,15 @@ def cost_page(
         ),
         Section(title="Every layer", table=layer_table(cost.layers), folds=True),
     ]
-    if published is not None:
-        sections.insert(1, Section(title="Published and counted", table=published, stacks=True))
+    if facts.published is not None:
+        sections.insert(1, Section(title="Published and counted", table=facts.published, stacks=True))
     if cost.unknown:
         rows = [[name, f"{count:,}"] for name, count in cost.unknown.items()]
         table = Table(("operator", "runs"), rows, numeric=(1,))
         text = "These operators are not known here; no total has them in it."
         sections.insert(0, Section(title="Not counted", text=text, table=table))
-    footer = ". ".join(filter(None, [convention, f"Made by: {command}" if command else ""]))
-    return render(title=title, subtitle=subtitle, sections=sections, footer=footer)
+    footer = ". ".join(filter(None, [facts.convention, f"Made by: {facts.command}" if facts.command else ""]))
+    return render(title=facts.title, subtitle=facts.subtitle, sections=sections, footer=footer)
 
 
 def _tiles(cost: CostLike) -> list[Tile]:

@@ -341,7 +341,7 @@ def cost(finding: Finding, language: Language) -> str:
         )
         return f"{finding.conditions.ko}; {trained}"
     where = f"on {processor(environment)}"
-    trained = f"{count} trainings, {training} in all {where}; measured in {measuring}"
+    trained = f"{count} training{'' if count == 1 else 's'}, {training} in all {where}; measured in {measuring}"
     return f"{finding.conditions.en}; {trained if count else f'measured in {measuring} {where}'}"
 
 

@@ -123,7 +123,7 @@ def as_markdown(table: Table) -> str:
 def in_markdown(text: object) -> str:
     """Any text as one line of Markdown that means nothing but itself; what cannot be printed is left out."""
     plain = " ".join("".join(each if each.isprintable() else " " for each in str(text)).split())
-    return re.sub(r"([\\|<>*_`\[\]#~$&])", r"\\\1", plain)
+    return re.sub(r"([\\|<>*_`\[\]#~$]|&(?=#?\w+;))", r"\\\1", plain)
 
 
 def as_csv(table: Table) -> str:
