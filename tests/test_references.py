@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+import residuum
 from residuum.classifier import Classifier
+from residuum.cli import main
 from residuum.data.preprocess import Preprocessing
 from residuum.errors import DamagedError, InputError
 from residuum.files.atomic import sha256_file
@@ -19,6 +21,7 @@ from residuum.references import build, builder, import_weights, load, skeleton, 
 from residuum.run import Run, RunConfig
 from residuum.weights import entries
 from residuum.weights.entries import PretrainedWeights, find
+from residuum.weights.read import read_tensors
 
 
 @pytest.fixture
@@ -222,6 +225,71 @@ def test_build(tmp_path: Path) -> None:
         build("resnet20", weights=tmp_path / "nowhere.pt")
 
 
+NARROW_V1 = "resnet50_v1+blocks=1,1,1,1+widths=4,4,4,4"  # a bottleneck net that takes a moment
+
+
+KERAS_PLACES = {
+    "conv1": "1_conv", "bn1": "1_bn", "conv2": "2_conv", "bn2": "2_bn", "conv3": "3_conv", "bn3": "3_bn",
+    "downsample.0": "0_conv", "downsample.1": "0_bn",
+}  # fmt: skip
+KERAS_ENDS = {"conv1": "conv1_conv", "bn1": "conv1_bn", "fc": "predictions"}
+KERAS_KINDS = {"weight": "kernel", "bias": "bias"}
+KERAS_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def saved_as_keras(path: Path, net_name: str) -> nn.Module:
+    """Weights of a bottleneck net with the names of Keras's layers; the net they are of."""
+    net, arrays = catalog.net(net_name, num_classes=2), {}
+    for name, tensor in net.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "num_batches_tracked":
+            continue
+        theirs = KERAS_ENDS.get(layer)
+        if theirs is None:
+            stage, block, place = layer.removeprefix("layer").split(".", 2)
+            theirs = f"conv{int(stage) + 1}_block{int(block) + 1}_{KERAS_PLACES[place]}"
+        kinds = KERAS_NORM if theirs.endswith("bn") else KERAS_KINDS
+        turned = tensor.permute(2, 3, 1, 0) if tensor.ndim == 4 else tensor.T if tensor.ndim == 2 else tensor
+        arrays[f"{theirs}/{theirs}/{kinds[kind]}:0"] = turned.contiguous()
+    torch.save(arrays, path)
+    return net
+
+
+def test_what_a_file_leaves_open_is_told(tmp_path: Path) -> None:
+    """torchvision's weights have the names of a net with its stride elsewhere."""
+    torch.save(catalog.net(NARROW_V1, num_classes=2).state_dict(), tmp_path / "w.pt")
+    with pytest.warns(UserWarning, match=r"^resnet50_v1.*: torchvision's .* its answers are right only if") as told:
+        build(NARROW_V1, weights=tmp_path / "w.pt", num_classes=2)
+    assert len(told) == 1
+
+
+def test_how_the_images_of_a_file_were_normalised_is_told(tmp_path: Path) -> None:
+    saved_as_keras(tmp_path / "w.pt", NARROW_V1)
+    with pytest.warns(UserWarning, match=r"normalised with mean 0.485, 0.458, 0.4076 and deviation 0.003922") as told:
+        build(NARROW_V1, weights=tmp_path / "w.pt", num_classes=2)
+    assert len(told) == 1
+
+
+def test_a_warning_points_at_who_asked(tmp_path: Path) -> None:
+    saved_as_keras(tmp_path / "w.pt", NARROW_V1)
+    with pytest.warns(UserWarning, match="normalised") as told:
+        builder(NARROW_V1)(weights=tmp_path / "w.pt", num_classes=2)
+    assert told[0].filename == __file__
+
+
+def test_a_new_head_on_the_weights_of_a_file(tmp_path: Path) -> None:
+    net = build("resnet20")
+    torch.save(net.state_dict(), tmp_path / "w.pt")
+    with pytest.raises(InputError, match=r"Try: num_classes=10, or residuum\.NET\(\.\.\., new_head=True\)"):
+        residuum.resnet20(weights=tmp_path / "w.pt", num_classes=5)
+    with pytest.warns(UserWarning, match=r"^resnet20: the last layer is new, 5 classes, to be trained$"):
+        other = residuum.resnet20(weights=tmp_path / "w.pt", num_classes=5, new_head=True)
+    assert other.state_dict()["fc.weight"].shape == (5, 64)
+    assert torch.equal(other.state_dict()["conv1.weight"], net.state_dict()["conv1.weight"])
+    same = residuum.resnet20(weights=tmp_path / "w.pt", new_head=True)
+    assert torch.equal(same.state_dict()["fc.weight"], net.state_dict()["fc.weight"])
+
+
 def test_the_function_of_a_net_says_where_it_is_from() -> None:
     assert "(He et al. 2015, Table 1, Table 3)" in (builder("resnet50").__doc__ or "")
 
@@ -241,6 +309,58 @@ def test_imported_weights_are_a_classifier(tmp_path: Path, classifier: Classifie
         import_weights(
             "resnet20", tmp_path / "theirs.pt", preprocessing=classifier.preprocessing, class_names=["a", "b", "c"]
         )
+
+
+def test_imported_weights_are_prepared_as_their_file_says(tmp_path: Path) -> None:
+    net = saved_as_keras(tmp_path / "w.pt", NARROW_V1)
+    found = import_weights(NARROW_V1, tmp_path / "w.pt", class_names=["a", "b"])
+    prepared = found.preprocessing
+    assert (prepared.channels, prepared.resize, prepared.crop) == (3, 256, (224, 224))
+    assert [round(255 * value, 3) for value in (*prepared.mean, *prepared.std)] == [123.68, 116.779, 103.939, 1, 1, 1]
+    torch.testing.assert_close(
+        found.net.state_dict()["layer3.0.conv2.weight"], net.state_dict()["layer3.0.conv2.weight"]
+    )
+    assert found.card["notes"] == []
+    again = import_weights(NARROW_V1, tmp_path / "w.pt", preprocessing=prepared, class_names=["a", "b"])
+    assert again.card["notes"] == []
+
+
+def test_other_images_than_those_of_the_file_are_told_and_noted(tmp_path: Path, classifier: Classifier) -> None:
+    saved_as_keras(tmp_path / "w.pt", NARROW_V1)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    usual = replace(classifier.preprocessing, mean=mean, std=std)
+    with pytest.warns(UserWarning, match=r"deviation 0.003922, .*; this Classifier does so with .* deviation 0.229"):
+        found = import_weights(NARROW_V1, tmp_path / "w.pt", preprocessing=usual, class_names=["a", "b"])
+    assert found.preprocessing is usual
+    (note,) = found.card["notes"]  # type: ignore[misc]
+    assert "were normalised with mean 0.485" in note
+    of_pixels = tuple(np.float32(value) / 255 for value in (123.68, 116.779, 103.939))
+    image = np.broadcast_to(np.array(of_pixels, np.float32), (8, 8, 3))
+    exact = replace(usual, mean_image=image, std=(1 / 255,) * 3)
+    assert import_weights(NARROW_V1, tmp_path / "w.pt", preprocessing=exact, class_names=["a", "b"]).card["notes"] == []
+
+
+def test_where_neither_file_nor_person_says_how_images_are_prepared(tmp_path: Path, classifier: Classifier) -> None:
+    torch.save(classifier.net.state_dict(), tmp_path / "theirs.pt")
+    with pytest.raises(InputError, match=r"theirs\.pt does not say how its images were prepared\. Try: preprocessing="):
+        import_weights("resnet20", tmp_path / "theirs.pt", class_names=["a", "b"])
+
+
+def test_an_import_from_the_command_line_reads_the_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved_as_keras(tmp_path / "w.pt", NARROW_V1)
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    read = []
+
+    def counted(path: str | Path) -> dict[str, torch.Tensor]:
+        read.append(path)
+        return read_tensors(path)
+
+    monkeypatch.setattr("residuum.weights.load.read_tensors", counted)
+    classes, out = str(tmp_path / "names.txt"), str(tmp_path / "c")
+    arguments = ["weights", "import", str(tmp_path / "w.pt"), "--net", NARROW_V1, "--classes", classes, "--out", out]
+    assert main(arguments) == 0
+    assert len(read) == 1
+    assert load(out).card["layout"] == "Keras ResNet"
 
 
 @pytest.mark.parametrize("name", ["lenet5", "alexnet_2012", "resnet20", "resnet152"])

@@ -12,11 +12,13 @@ mine.safetensors     a Classifier in a file that `export` wrote
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +33,7 @@ from residuum.nets.skeleton import without_values
 from residuum.run import Run
 from residuum.weights.entries import PretrainedWeights, find
 from residuum.weights.fetch import fetch, sha256_of
+from residuum.weights.layouts.mapped import Normalisation
 from residuum.weights.load import Loaded, load_weights
 from residuum.weights.store import digest, matches
 
@@ -150,26 +153,35 @@ def card_of(entry: PretrainedWeights, loaded: Loaded, sha256: str) -> dict[str, 
 def untrained(name: str) -> Classifier:
     """A Classifier of an untrained net: right in shape, at chance in what it says."""
     entry = catalog.entry(name)
-    size = entry.input_size
+    channels = entry.in_channels
     return Classifier(
         net=catalog.net(name).eval(),
         net_name=name,
-        preprocessing=Preprocessing(
-            channels=entry.in_channels,
-            resize=round(size * 256 / 224) if size >= 64 else size,
-            crop=(size, size),
-            mean=(0.5,) * entry.in_channels,
-            std=(0.25,) * entry.in_channels,
-        ),
+        preprocessing=usual_preprocessing(entry, (0.5,) * channels, (0.25,) * channels),
         class_names=tuple(f"class {index}" for index in range(entry.num_classes)),
         card={"weights": "untrained"},
     )
 
 
+def usual_preprocessing(entry: catalog.Entry, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
+    """Images at the size a net is made for, cropped from slightly larger ones where they are large."""
+    size = entry.input_size
+    resize = round(size * 256 / 224) if size >= 64 else size
+    return Preprocessing(channels=len(mean), resize=resize, crop=(size, size), mean=mean, std=std)
+
+
 def build(
-    name: str, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int | None = None
+    name: str,
+    *,
+    weights: str | Path | None = None,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    new_head: bool = False,
 ) -> nn.Module:
     """A net of the catalog, untrained or with the weights of a file.
+
+    It warns of what one has to know to use the weights, such as how their images were normalised, and of a last layer
+    that is new.
 
     Args:
         name: `resnet50`, `plain56`, ...
@@ -177,6 +189,7 @@ def build(
             weights, such as `imagenet` or `a1_in1k`, whose last layer is replaced where `num_classes` differs.
         num_classes: outputs; that of the paper by default.
         in_channels: channels of the image; that of the paper by default.
+        new_head: leave the last layer untrained where the file's is for another number of classes, or it has none.
 
     Raises:
         InputError: no such net, or the file cannot be read or does not fit.
@@ -185,13 +198,26 @@ def build(
     if weights is not None:
         file = weight_file(name, weights)
         classes = catalog.entry(name).num_classes if num_classes is None else num_classes
-        loaded = load_weights(net, file.path, new_head=file.classes is not None and file.classes != classes)
+        other = file.classes is not None and file.classes != classes
+        loaded = load_weights(net, file.path, new_head=new_head or other)
         if loaded.new_head:
-            warnings.warn(
-                f"{name}: the last layer is new, {classes:,} classes in place of {file.classes:,}, to be trained",
-                stacklevel=3,
-            )
+            were = f" in place of {file.classes:,}" if other else ""
+            warnings.warn(f"{name}: the last layer is new, {classes:,} classes{were}, to be trained", stacklevel=3)
+        for note in _told(loaded):
+            warnings.warn(f"{name}: {note}", stacklevel=3)
     return net
+
+
+def _told(loaded: Loaded) -> Iterator[str]:
+    """What a net alone does not show of its weights, a sentence each."""
+    yield from loaded.notes
+    if loaded.preprocessing_hint is not None:
+        yield f"its images are to be normalised with {_shown(loaded.preprocessing_hint)}, of pixels in 0..1"
+
+
+def _shown(normalisation: Normalisation) -> str:
+    mean, std = (", ".join(f"{value:.4g}" for value in values) for values in normalisation)
+    return f"mean {mean} and deviation {std}"
 
 
 @dataclass(frozen=True)
@@ -220,7 +246,12 @@ class NetBuilder(Protocol):
     """A net of the catalog as a function."""
 
     def __call__(
-        self, *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int | None = None
+        self,
+        *,
+        weights: str | Path | None = None,
+        num_classes: int | None = None,
+        in_channels: int | None = None,
+        new_head: bool = False,
     ) -> nn.Module:
         """The net, untrained or with the weights of a file; see `build`."""
 
@@ -229,9 +260,13 @@ def builder(name: str) -> NetBuilder:
     """The function `residuum.<name>`."""
 
     def build_net(
-        *, weights: str | Path | None = None, num_classes: int | None = None, in_channels: int | None = None
+        *,
+        weights: str | Path | None = None,
+        num_classes: int | None = None,
+        in_channels: int | None = None,
+        new_head: bool = False,
     ) -> nn.Module:
-        return build(name, weights=weights, num_classes=num_classes, in_channels=in_channels)
+        return build(name, weights=weights, num_classes=num_classes, in_channels=in_channels, new_head=new_head)
 
     entry = catalog.entry(name)
     build_net.__name__ = build_net.__qualname__ = name
@@ -243,26 +278,82 @@ def builder(name: str) -> NetBuilder:
 
 
 def import_weights(
-    net_name: str, weights: str | Path, *, preprocessing: Preprocessing, class_names: Sequence[str]
+    net_name: str, weights: str | Path, *, preprocessing: Preprocessing | None = None, class_names: Sequence[str]
 ) -> Classifier:
     """A Classifier of weights that somebody else trained.
+
+    It warns where the file says that its images were normalised otherwise than by `preprocessing`.
 
     Args:
         net_name: the net of the catalog they belong to.
         weights: a file of any format that is read; nothing in it is executed.
-        preprocessing: as they were trained with.
+        preprocessing: as they were trained with; None where the file says it (those of Keras and Caffe do), with the
+            image size of the net.
         class_names: by output.
 
     Raises:
-        InputError: the file cannot be read, or does not fit the net.
+        InputError: the file cannot be read, or does not fit the net; or `preprocessing` is None and the file does not
+            say it.
     """
-    net = catalog.net(net_name, num_classes=len(class_names), in_channels=preprocessing.channels)
+    in_channels = catalog.entry(net_name).in_channels if preprocessing is None else preprocessing.channels
+    net = catalog.net(net_name, num_classes=len(class_names), in_channels=in_channels)
     loaded = load_weights(net, weights)
+    if preprocessing is None:
+        preprocessing = _as_told(net_name, str(weights), loaded)
+    for note in contradictions(loaded, preprocessing):
+        warnings.warn(f"{net_name}: {note}", stacklevel=2)
+    return classifier_of(net, loaded, net_name, weights, preprocessing=preprocessing, class_names=class_names)
+
+
+def _as_told(net_name: str, source: str, loaded: Loaded) -> Preprocessing:
+    """Preprocessing by what the file's layout tells, at the size of the net's images."""
+    if loaded.preprocessing_hint is None:
+        raise InputError(
+            f"preprocessing: {source} does not say how its images were prepared. "
+            "Try: preprocessing=residuum.Preprocessing(...), with the mean and deviation it was trained with"
+        )
+    mean, std = loaded.preprocessing_hint
+    return usual_preprocessing(catalog.entry(net_name), mean, std)
+
+
+def contradictions(loaded: Loaded, preprocessing: Preprocessing) -> list[str]:
+    """What the file says of its images and `preprocessing` does otherwise, by more than a hundredth."""
+    if loaded.preprocessing_hint is None:
+        return []
+    image = preprocessing.mean_image
+    mean = preprocessing.mean if image is None else tuple(map(float, image.mean(axis=(0, 1))))
+    given = mean, preprocessing.std
+    pairs = zip(chain(*given), chain(*loaded.preprocessing_hint), strict=False)
+    if len(given[0]) == len(loaded.preprocessing_hint[0]) and all(math.isclose(a, b, rel_tol=0.01) for a, b in pairs):
+        return []
+    told = _shown(loaded.preprocessing_hint)
+    return [f"the file's images were normalised with {told}; this Classifier does so with {_shown(given)}"]
+
+
+def classifier_of(
+    net: nn.Module,
+    loaded: Loaded,
+    net_name: str,
+    weights: str | Path,
+    *,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+) -> Classifier:
+    """The Classifier of a net that a file was loaded into; its card says what is known of the file.
+
+    Args:
+        net: with the weights.
+        loaded: how they went into it.
+        net_name: what the catalog calls it.
+        weights: the file.
+        preprocessing: of its images.
+        class_names: by output.
+    """
     card = {
         "weights": Path(weights).name,
         "weights_sha256": digest(net.state_dict()),
         "layout": loaded.layout,
-        "notes": list(loaded.notes),
+        "notes": [*loaded.notes, *contradictions(loaded, preprocessing)],
     }
     return Classifier(
         net=net.eval(),

@@ -38,7 +38,7 @@ def test_seeds_are_trained_printed_and_gone_on_with(here: Path, capsys: pytest.C
     assert main(["report", directory]) == 0
     assert capsys.readouterr().out == f"{directory}/report.html\n"
     assert (here / directory / "report.html").is_file()
-    for command in (["evaluate", directory, "--data", "digits"], ["export", directory]):
+    for command in (["evaluate", directory, "--data", "digits"], ["export", directory, "--to", "pth"]):
         assert main(command) == 2
         assert f"holds trainings and is none itself. Try: {directory}/seed5" in capsys.readouterr().err
     for command in (["resume", directory], ["train", *BRIEF, "--seed", "5", "--seeds", "2"]):

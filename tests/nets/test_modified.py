@@ -145,6 +145,17 @@ def test_every_field_of_every_family_can_be_written(name: str) -> None:
         ("plain20+placement=relu_only", r"placement: relu_only is about the addition, and a plain net has none"),
         ("preact_resnet110+placement=relu_only", r"placement: relu_only is of post-activation blocks"),
         ("resnet20+placement=norm_after_addition+batch_norm=no", r"placement: .* moves a normalisation"),
+        ("resnet20+stride_on=first", r"stride_on: basic blocks have no 1x1 .* got first\. Try: block=bottleneck"),
+        ("resnet20+block=single+stride_on=first", r"stride_on: single blocks have no 1x1"),
+        ("resnet50_v1+block=basic+stride_on=first", r"stride_on: basic blocks have no 1x1"),
+        (
+            "resnet50+stride_on=first+downsampling=max_pool",
+            r"stride_on: with downsampling=max_pool no .* Try: downsamp",
+        ),
+        ("resnet20+pool=ceil", r"pool: the stem cifar has no pooling, got ceil\. Try: stem=imagenet"),
+        ("resnet18+stem=cifar+pool=ceil", r"pool: the stem cifar has no pooling"),
+        ("resnet50+downsampling=average_pool+shortcut=pool_project", r"shortcut: .* got pool_project\. Try: project"),
+        ("resnet50+downsampling=max_pool+shortcut=pool_project", r"shortcut: downsampling=max_pool pools before it"),
         ("alexnet+widths=8,8,8", r"widths: expected 5 numbers, got 3\. Try: widths=64,192,384,256,256"),
         ("alexnet+groups=7", r"net: alexnet\+groups=7 cannot be built \(.*\)\. Try: alexnet$"),
         ("vgg11+convolutions=9999,9999,1,1,1", r"convolutions: at most 1,000 together"),
@@ -157,6 +168,33 @@ def test_what_is_wrong_is_said_in_a_line_with_what_to_do(name: str, message: str
     assert "\n" not in str(caught.value)
     assert catalog.find(name) is None
     assert not catalog.knows(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet50_v1+block=basic",
+        "resnet50_v1+downsampling=average_pool",
+        "resnet50_caffe+stem=cifar",
+        "resnetd50+downsampling=average_pool",
+        "resnet20+stride_on=3x3+pool=padded",
+        "wrn16_1+stride_on=3x3",
+    ],
+)
+def test_what_the_base_has_and_nobody_asked_for_may_change_nothing(name: str) -> None:
+    assert catalog.knows(name)
+
+
+def test_pooled_twice_is_pooled_once() -> None:
+    """What is refused as changing nothing does change nothing."""
+    base = dataclasses.replace(CATALOG["resnet20"].variant, downsampling="max_pool", shortcut="project")  # type: ignore[type-var]
+    once, twice = (
+        dataclasses.replace(base, shortcut=shortcut).build(num_classes=2, in_channels=1).eval()
+        for shortcut in ("project", "pool_project")
+    )
+    twice.load_state_dict(dict(zip(twice.state_dict(), once.state_dict().values(), strict=True)))
+    x = torch.randn(1, 1, 13, 13)
+    assert torch.equal(once(x), twice(x))
 
 
 def test_find_and_knows_take_both_kinds_of_names() -> None:

@@ -92,6 +92,20 @@ def test_any_input_size_and_odd_ones(name: str) -> None:
             assert model(torch.zeros(1, 3, *size)).shape == (1, 3)
 
 
+@pytest.mark.filterwarnings("ignore:an image of")
+@pytest.mark.parametrize("stem", ["imagenet", "deep"])
+def test_images_of_which_a_pooling_that_is_not_padded_leaves_nothing(stem: str) -> None:
+    """Of 3 pixels the first convolution leaves 2, which are one window of the pooling; of 1 and 2 it leaves 1."""
+    unpadded = ResNet(Variant(blocks=(1, 1), widths=(4, 8), stem=stem, pool="ceil"), num_classes=3).eval()
+    padded = ResNet(Variant(blocks=(1, 1), widths=(4, 8), stem=stem), num_classes=3).eval()
+    for side in (1, 2):
+        for call in (unpadded, unpadded.forward_features):
+            with pytest.raises(InputError, match=rf"^image: {side}x9 pixels are too few .* Try: --image-size 3$"):
+                call(torch.zeros(1, 3, side, 9))
+        assert padded(torch.zeros(1, 3, side, 9)).shape == (1, 3)
+    assert unpadded(torch.zeros(1, 3, 3, 3)).shape == (1, 3)
+
+
 @pytest.mark.parametrize("name", ["plain20", "plain56", "plain34"])
 def test_a_plain_net_has_no_shortcut_module(name: str) -> None:
     model = CATALOG[name].build()

@@ -225,6 +225,22 @@ def test_other_work_needs_no_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+def test_a_download_of_unknown_size_keeps_its_bar() -> None:
+    with ConsoleProgress(quiet=True) as progress:
+        progress.evaluating("download file", 100, 0)
+        side = progress.side
+        assert side is not None
+        progress.evaluating("download file", 200, 0)
+        (task,) = progress.progress.tasks
+        assert (progress.side, task.completed, task.total) == (side, 200, None)
+        progress.evaluating("images", 1, 2)
+        (task,) = progress.progress.tasks
+        assert (task.description, task.completed, task.total) == ("images", 1, 2)
+        progress.evaluating("images", 2, 2)
+        assert progress.side is None
+        assert not progress.progress.tasks
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_messages_are_printed_as_they_are(capsys: pytest.CaptureFixture[str], name: str) -> None:
     with ConsoleProgress() as progress:
@@ -259,15 +275,15 @@ def test_table_cells_are_printed_as_they_are(capsys: pytest.CaptureFixture[str],
     assert lines[1].rstrip().endswith(" 1")
 
 
-def test_headings_and_titles_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(Table(("[/x]", ":cat:"), [["a", "b"]]), title="nets [/all]")
+def test_headings_and_cells_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(Table(("[/x]", ":cat:"), [["nets [/all]", "b"]]))
     out = capsys.readouterr().out
     for expected in ("[/x]", ":cat:", "nets [/all]"):
         assert expected in out
 
 
 def test_tables_in_a_pipe_have_no_colour_and_are_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(Table(("name", "value"), [["x" * 120, "1"], ["y", "2"]], numeric=(1,)), title="title")
+    print_table(Table(("name", "value"), [["x" * 120, "1"], ["y", "2"]], numeric=(1,)))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "x" * 120 in out

@@ -103,6 +103,32 @@ def test_which_weights_are_taken(net: str, tag: str, taken: str) -> None:
     assert find(net, tag).tag == taken
 
 
+def test_ours_go_before_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever others print of theirs; so long as no entry has that very tag."""
+    prepared = Preprocessing(channels=3, resize=32, crop=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    Classifier(
+        net=catalog.net("resnet56"), net_name="resnet56", preprocessing=prepared, class_names=class_names("cifar10"),
+    ).save(tmp_path / "resnet56-v2")  # fmt: skip
+    monkeypatch.setattr(entries, "SHIPPED", tmp_path)
+    assert find("resnet56", "cifar10").is_ours
+    assert find("resnet56", "cifar10").tag == "v2"
+    assert find("resnet56", "akamaster").tag == "akamaster"
+
+
+# What each reference stood for before ours went first: the best that can be fetched, and by exact tag what has it.
+BEST_BEFORE = {
+    "alexnet:imagenet": "imagenet1k_v1", "vgg16:imagenet": "imagenet1k_v1", "vgg19:imagenet": "imagenet1k_v1",
+    "resnet34:imagenet": "a1_in1k", "resnet101:imagenet": "imagenet1k_v2", "resnet152:imagenet": "imagenet1k_v2",
+    "resnetd50:imagenet": "a1_in1k", "se_resnet50:imagenet": "a2_in1k", "resnet20:cifar10": "cifar10",
+    "resnet1202:cifar10": "akamaster", "resnet8_narrow:digits": "digits", "resnet152_caffe:imagenet": "caffe",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", BEST_BEFORE)
+def test_references_stand_for_what_they_stood_for(reference: str) -> None:
+    assert find(*reference.split(":")).tag == BEST_BEFORE[reference]
+
+
 def test_an_unknown_tag_lists_those_there_are() -> None:
     with pytest.raises(
         InputError, match=r"weights: 'resnet34:v9'.*resnet34:imagenet, resnet34:imagenet1k_v1, resnet34:a1_in1k"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
-from residuum.weights.formats import pickles
+from residuum.weights.formats import pickles, torch_files
 from residuum.weights.read import read_tensors
 
 PLAIN, AVERAGED = {"w": torch.zeros(2)}, {"w": torch.ones(2)}
@@ -35,16 +36,63 @@ def refused(path: Path) -> str:
     return message
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model", "net", "model_state", "ema", "state_dict_ema", "model_ema"])
+@pytest.mark.parametrize("wrapper", torch_files.WRAPPERS)
 def test_every_wrapper_is_opened(tmp_path: Path, wrapper: str) -> None:
     assert torch.equal(read_tensors(saved({wrapper: AVERAGED, "epoch": 1}, tmp_path / "w"))["w"], torch.ones(2))
 
 
-@pytest.mark.parametrize("average", ["ema", "state_dict_ema", "model_ema"])
-@pytest.mark.parametrize("plain", ["state_dict", "model", "net", "model_state"])
+@pytest.mark.parametrize("average", ["ema", "state_dict_ema", "model_ema", "model_state_dict_ema"])
+@pytest.mark.parametrize("plain", ["state_dict", "model", "net", "model_state", "model_state_dict"])
 def test_plain_weights_come_before_averaged_ones(tmp_path: Path, plain: str, average: str) -> None:
     path = saved({average: AVERAGED, plain: PLAIN}, tmp_path / "w")
     assert torch.equal(read_tensors(path)["w"], torch.zeros(2))
+
+
+def test_the_checkpoint_of_pytorchs_tutorial_is_read(tmp_path: Path) -> None:
+    """docs.pytorch.org, Saving and Loading a General Checkpoint; its loss may be a tensor."""
+    net = nn.Linear(2, 3)
+    optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    net(torch.ones(1, 2)).sum().backward()
+    optimiser.step()
+    checkpoint = {
+        "epoch": 5,
+        "model_state_dict": net.state_dict(),
+        "optimizer_state_dict": optimiser.state_dict(),
+        "loss": torch.tensor(0.4),
+    }
+    found = read_tensors(saved(checkpoint, tmp_path / "w"))
+    assert set(found) == {"weight", "bias"}
+    assert torch.equal(found["weight"], net.weight)
+
+
+def test_a_loss_beside_weights_of_another_name_is_no_state_dict(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    message = refused(saved({"loss": torch.tensor(0.4), "generator": PLAIN, "critic": PLAIN}, path))
+    assert "do not say which are the weights ('generator', 'critic')" in message
+    (typed,) = (message.partition("Try: ")[2],)
+    assert typed == f"torch.save(torch.load({str(path)!r})['generator'], 'weights.pt')"
+    exec(typed.replace("'weights.pt'", repr(str(tmp_path / "weights.pt"))), {"torch": torch})
+    assert torch.equal(read_tensors(tmp_path / "weights.pt")["w"], PLAIN["w"])
+
+
+def test_a_configuration_called_model_hides_no_weights(tmp_path: Path) -> None:
+    path = saved({"model": {"name": "resnet18"}, "model_state_dict": PLAIN}, tmp_path / "w")
+    assert torch.equal(read_tensors(path)["w"], PLAIN["w"])
+
+
+def test_many_names_for_many_mappings_take_no_time(tmp_path: Path) -> None:
+    """Each mapping is looked through once: 20,000 names for one of 20,000 entries are not 400 million looks."""
+    inner = dict.fromkeys(range(20_000), 1)
+    path = saved({**dict.fromkeys(map(str, range(20_000)), inner), "w": torch.ones(1)}, tmp_path / "w")
+    start = time.process_time()
+    assert list(read_tensors(path)) == ["w"]
+    assert time.process_time() - start < 2
+
+
+def test_a_newer_protocol_is_told_what_to_do(tmp_path: Path) -> None:
+    torch.save(PLAIN, tmp_path / "w", pickle_protocol=4)
+    message = refused(tmp_path / "w")
+    assert "by default. Try: save it again with torch's default protocol, or as safetensors" in message
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +235,10 @@ def test_the_mean_of_the_residual_networks_is_red_first() -> None:
     assert mapped is not None
     assert mapped.preprocessing is not None
     assert [round(255 * value, 4) for value in mapped.preprocessing[0]] == [123.1516, 115.9029, 103.0626]
+
+
+def test_another_order_of_layers_is_another_net() -> None:
+    state = resnet_state(SMALL.blocks, SMALL.widths, 7)
+    net = ResNet(replace(SMALL, placement="relu_only"), num_classes=7)
+    with pytest.raises(InputError, match=r"otherwise: placement relu_only for published\)"):
+        load_tensors(net, state, source="file")

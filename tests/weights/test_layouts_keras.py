@@ -185,7 +185,9 @@ def test_a_file_without_top_needs_a_new_head() -> None:
     state = resnet_state(SMALL.blocks, SMALL.widths, 7, top=False)
     net = ResNet(SMALL, num_classes=7)
     before = net.fc.weight.clone()
-    with pytest.raises(InputError, match=r"\(2 missing: fc.bias, fc.weight\). Try: new_head=True"):
+    with pytest.raises(
+        InputError, match=r"\(2 missing: fc.bias, fc.weight\). Try: residuum.NET\(\.\.\., new_head=True"
+    ):
         load_tensors(net, state, source="file")
     loaded = load_tensors(net, state, source="file", new_head=True)
     assert loaded.new_head == ("fc.weight", "fc.bias")
@@ -286,3 +288,16 @@ def test_kernels_of_other_shapes_are_reported_not_turned() -> None:
     ):
         load_tensors(net, state, source="file")
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("placement", ["norm_after_addition", "relu_before_addition", "relu_only"])
+def test_another_order_of_layers_is_another_net(placement: str) -> None:
+    """All tensors fit; the answers would be wrong."""
+    state = resnet_state(BLOCKS_50, (64, 128, 256, 512), 10)
+    with pytest.raises(InputError, match=rf"otherwise: placement {placement} for published\)\. Try: resnet50_v1$"):
+        load_tensors(blank(f"resnet50_v1+placement={placement}", num_classes=10), state, source="file")
+
+
+def test_the_bottleneck_net_of_as_many_blocks_is_named() -> None:
+    with pytest.raises(InputError, match=r"block basic for bottleneck, stride_on 3x3 for first\)\. Try: resnet50_v1$"):
+        load_tensors(blank("resnet34", num_classes=10), resnet_state(BLOCKS_50, (1, 1, 1, 1), 10), source="file")

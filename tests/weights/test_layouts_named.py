@@ -153,6 +153,34 @@ def test_akamaster_into_a_plain_net_is_refused() -> None:
         load_tensors(catalog.net("plain20"), state, source="file")
 
 
+@pytest.mark.parametrize(
+    ("change", "differing"),
+    [
+        ("shortcut=halved", "shortcut halved for pad"),
+        ("shortcut=halved_both", "shortcut halved_both for pad"),
+        ("downsampling=max_pool", "downsampling max_pool for stride"),
+        ("placement=norm_after_addition", "placement norm_after_addition for published"),
+        ("placement=relu_before_addition", "placement relu_before_addition for published"),
+        ("placement=relu_only", "placement relu_only for published"),
+        ("shortcut=halved+placement=relu_only", "shortcut halved for pad, placement relu_only for published"),
+    ],
+)
+def test_akamaster_into_a_net_that_computes_otherwise_is_refused(change: str, differing: str) -> None:
+    """All have the tensors of the published net, so that nothing but the layout can tell them apart."""
+    state = akamaster_state(catalog.net("resnet20"))
+    net = catalog.net(f"resnet20+{change}")
+    with pytest.raises(InputError, match=rf"\(it is of a net that computes otherwise: {differing}\)\. Try: resnet20$"):
+        load_tensors(net, state, source="file")
+    assert load_tensors(net, net.state_dict(), source="file").layout == "own names"
+
+
+def test_akamaster_into_a_net_with_gates_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"^file: does not fit .*missing: .*gate"):
+        load_tensors(
+            catalog.net("resnet20+shortcut=gated+gate_bias=0"), akamaster_state(catalog.net("resnet20")), source="file"
+        )
+
+
 def test_akamaster_with_option_b() -> None:
     theirs, ours = small(shortcut="project"), small(shortcut="project")
     state = {name.replace("downsample", "shortcut"): t for name, t in akamaster_state(theirs).items()}

@@ -242,7 +242,7 @@ def test_a_head_of_other_classes_is_kept_only_when_asked(tmp_path: Path, given: 
     target, path = of_classes(3), saved(given, tmp_path / "w.pt")
     before = copied(target)
     message = refused(target, path)
-    assert message.endswith("Try: num_classes=10, or new_head=True, which keeps this net's own fc")
+    assert message.endswith("Try: num_classes=10, or residuum.NET(..., new_head=True), which keeps this net's own fc")
     loaded = load_weights(target, path, new_head=True)
     assert loaded.new_head == ("fc.weight", "fc.bias")
     after = copied(target)
@@ -280,6 +280,7 @@ def test_a_last_layer_of_other_features_is_no_head(given: State) -> None:
         ("alexnet", ["classifier.6"]),
         ("googlenet", ["aux1.fc2", "aux2.fc2", "fc"]),
         ("lenet5", ["fc3"]),
+        ("lenet5_1998", ["output"]),
     ],
 )
 def test_heads(name: str, expected: list[str]) -> None:
@@ -292,3 +293,15 @@ def test_every_head_of_googlenet_is_new() -> None:
     loaded = load_tensors(target, source.state_dict(), source="here", new_head=True)
     assert loaded.new_head == tuple(f"{head}.{kind}" for head in heads(target) for kind in ("weight", "bias"))
     assert torch.equal(copied(target)["aux1.fc1.weight"], copied(source)["aux1.fc1.weight"])
+
+
+def test_the_codes_of_lenet_5_are_its_head() -> None:
+    source, target = catalog_net("lenet5_1998"), catalog_net("lenet5_1998", num_classes=12)
+    with pytest.raises(
+        InputError, match=r"Try: num_classes=10, or .*new_head=True\), which keeps this net's own output$"
+    ):
+        load_tensors(target, source.state_dict(), source="here")
+    codes = copied(target)["output.codes"]
+    assert load_tensors(target, source.state_dict(), source="here", new_head=True).new_head == ("output.codes",)
+    assert torch.equal(copied(target)["output.codes"], codes)
+    assert torch.equal(copied(target)["f6.weight"], copied(source)["f6.weight"])

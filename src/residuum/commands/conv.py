@@ -15,7 +15,7 @@ from residuum.errors import InputError
 from residuum.report.numbers import by
 
 if TYPE_CHECKING:
-    from residuum.costing.arithmetic import Axis, Pair, Shape, Step, Window
+    from residuum.costing.arithmetic import Axis, ImageShape, Pair, Step, Window
 
 EXAMPLE = "residuum conv 227x227x3 96@11/4 pool3/2"
 NUMBER = "-?[0-9]{1,12}"
@@ -114,7 +114,7 @@ class Conv:
         ]
 
 
-def shape_of(text: str) -> Shape:
+def shape_of(text: str) -> ImageShape:
     """Height, width and channels of `32x32x3`.
 
     Raises:

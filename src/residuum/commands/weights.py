@@ -125,7 +125,7 @@ class Weights:
 
     def _import(self) -> int:
         from residuum.nets import catalog
-        from residuum.references import import_weights
+        from residuum.references import classifier_of
         from residuum.weights.load import load_weights
 
         if len(self.what) != 1:
@@ -135,11 +135,11 @@ class Weights:
             value = {"net": "resnet50", "classes": "imagenet", "out": "my-classifier"}[missing]
             raise InputError(f"--{missing}: is needed to import a file. Try: --{missing} {value}")
         file, names, entry = self.what[0], read_classes(self.classes), catalog.entry(self.net)
-        probe = catalog.net(self.net, num_classes=len(names), in_channels=self._channels(entry.in_channels))
-        loaded = load_weights(probe, file)
-        prepared = preprocessing_for(self.images, entry.input_size, self._channels(entry.in_channels),
-                                     loaded.preprocessing_hint)  # fmt: skip
-        classifier = import_weights(self.net, file, preprocessing=prepared, class_names=names)
+        channels = self._channels(entry.in_channels)
+        net = catalog.net(self.net, num_classes=len(names), in_channels=channels)
+        loaded = load_weights(net, file)
+        prepared = preprocessing_for(self.images, entry.input_size, channels, loaded.preprocessing_hint)
+        classifier = classifier_of(net, loaded, self.net, file, preprocessing=prepared, class_names=names)
         print(f"{classifier.save(self.out)}")
         print(f"layout {loaded.layout}; {described(prepared)}; {len(names):,} classes: {', '.join(names[:3])}, ...")
         for note in loaded.notes:

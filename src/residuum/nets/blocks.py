@@ -141,7 +141,12 @@ class PostActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.last_norm
-        if isinstance(norm, NormalisesWithReLU) and norm.training and self.is_plain_sum:
+        if (
+            isinstance(norm, NormalisesWithReLU)
+            and norm.training
+            and self.is_plain_sum
+            and "residual" not in vars(self)
+        ):
             y = self.convolved(x)
             return normalised_relu(norm, y, None if self.downsample is None else self.downsample(for_shortcut(x)))
         if isinstance(self.downsample, ExclusivelyGated):

@@ -1,8 +1,12 @@
-"""Which values of a residual network's `Variant` fit each other: what cannot be built, or would change nothing."""
+"""Which values of a residual network's `Variant` fit each other: what cannot be built, or would change nothing.
+
+A value that changes nothing is refused where somebody asks for it; a net that another change leaves with one, as
+`resnet50_v1+block=basic` with its stride on the first 1x1, is built.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
@@ -24,6 +28,33 @@ def require_fitting(variant: Variant) -> None:
     """
     for problem in chain(_of_sizes(variant), _of_blocks(variant), _of_placement(variant), _of_shortcut(variant)):
         raise InputError(problem)
+
+
+def require_difference(variant: Variant, asked: Collection[str]) -> None:
+    """Refuse a value that was asked for and makes no difference beside the others.
+
+    Args:
+        variant: the net with its changes.
+        asked: the fields that were changed.
+
+    Raises:
+        InputError: the first such value.
+    """
+    for field, problem in _without_effect(variant):
+        if field in asked:
+            raise InputError(f"{field}: {problem}")
+
+
+def _without_effect(variant: Variant) -> Iterator[tuple[str, str]]:
+    """Fields whose value the net does not show, and why."""
+    if variant.stride_on == "first" and variant.block != "bottleneck":
+        yield "stride_on", f"{variant.block} blocks have no 1x1 to put a stride on, got first. Try: block=bottleneck"
+    if variant.stride_on == "first" and variant.downsampling != "stride":
+        yield "stride_on", f"with downsampling={variant.downsampling} no convolution has one. Try: downsampling=stride"
+    if variant.pool == "ceil" and variant.stem == "cifar":
+        yield "pool", "the stem cifar has no pooling, got ceil. Try: stem=imagenet"
+    if variant.shortcut == "pool_project" and variant.downsampling != "stride":
+        yield "shortcut", f"downsampling={variant.downsampling} pools before it already, got pool_project. Try: project"
 
 
 def _of_sizes(variant: Variant) -> Iterator[str]:

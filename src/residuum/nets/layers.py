@@ -182,10 +182,20 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         return torch.cat([super().forward(first), *normalised])
 
 
-def set_bn_group(net: nn.Module, group: int) -> None:
-    """Make every `nn.BatchNorm2d` of `net` normalise over `group` images; parameters and state-dict keys stay."""
+def set_bn_group(net: nn.Module, group: int | None) -> None:
+    """Make every batch normalisation of `net` see `group` images; parameters and state-dict keys stay.
+
+    Args:
+        net: its `nn.BatchNorm2d` become `GroupedBatchNorm2d`; those that are so already get this group.
+        group: number of images; None for the whole batch, which makes them `nn.BatchNorm2d` again.
+    """
     for module in net.modules():
-        if type(module) is nn.BatchNorm2d:
+        if type(module) not in (nn.BatchNorm2d, GroupedBatchNorm2d):
+            continue
+        if group is None:
+            module.__class__ = nn.BatchNorm2d
+            module.__dict__.pop("group", None)
+        else:
             module.__class__ = GroupedBatchNorm2d
             module.__dict__["group"] = group
 

@@ -27,7 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError, unknown
+from residuum.nets.fitting import require_difference
 from residuum.nets.layers import Shape
+from residuum.nets.resnet import Variant
 from residuum.nets.skeleton import without_values
 
 if TYPE_CHECKING:
@@ -72,7 +74,8 @@ def modified(variant: Design, changes: Mapping[str, str]) -> Design:
     """A variant of any family with changed fields.
 
     Raises:
-        InputError: it has no such field, the value is not of its type, or the values do not fit each other.
+        InputError: it has no such field, the value is not of its type, the values do not fit each other, or one of
+            those that are given makes no difference.
     """
     kinds = get_type_hints(type(variant))
     known = [each.name for each in fields(variant)]  # type: ignore[arg-type]
@@ -81,7 +84,10 @@ def modified(variant: Design, changes: Mapping[str, str]) -> Design:
         if field not in known:
             raise unknown("field", field, known)
         values[field] = _value(field, kinds[field], text, getattr(variant, field))
-    return replace(variant, **values)  # type: ignore[type-var]
+    changed = replace(variant, **values)  # type: ignore[type-var]
+    if isinstance(changed, Variant):
+        require_difference(changed, changes)
+    return changed
 
 
 def described(variant: Design, changes: Mapping[str, str]) -> str:

@@ -59,7 +59,7 @@ from residuum.nets.blocks import (
     SingleBlock,
 )
 from residuum.nets.fitting import GATE_BIAS, require_fitting
-from residuum.nets.layers import Shape, ToGrid, initialise_he, normalised_relu, require_sizes
+from residuum.nets.layers import Shape, ToGrid, initialise_he, normalised_relu, require_side, require_sizes
 from residuum.nets.shortcuts import Place, conv, normalisation, set_gate_bias
 
 ShortcutName = Literal[
@@ -81,6 +81,7 @@ CIFAR_WIDTHS = (16, 32, 64)
 HEAD_GRID = 4  # side of the map that a linear head stands on
 HEAD_WIDTH = 256  # of its hidden layer
 HEAD_DROPOUT = 0.5  # before its last layer, as in the linear layers of AlexNet and VGG
+LEAST_SIDE_CEIL = 3  # pixels: 2 after the first convolution, and a pooling that is not padded has no place on 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +160,11 @@ class Variant:
     def num_classes(self) -> int:
         return 10 if self.stem == "cifar" else 1000
 
+    @property
+    def least_side(self) -> int:
+        """Pixels that the stem needs: any image will do, but for a pooling that is not padded."""
+        return LEAST_SIDE_CEIL if self.pool == "ceil" and self.stem != "cifar" else 1
+
     def build(self, *, num_classes: int, in_channels: int) -> ResNet:
         return ResNet(self, num_classes=num_classes, in_channels=in_channels)
 
@@ -230,10 +236,10 @@ class ResNet(nn.Module):
         num_classes: outputs of the last linear layer.
         in_channels: channels of the image: 3 for colour, 1 for grey.
 
-    Shapes: images `(N, in_channels, H, W)`, of any size, to logits `(N, num_classes)`.
+    Shapes: images `(N, in_channels, H, W)`, from `variant.least_side` pixels on, to logits `(N, num_classes)`.
 
     Raises:
-        InputError: `num_classes` or `in_channels` is below 1.
+        InputError: `num_classes` or `in_channels` is below 1, or an image is too small.
     """
 
     def __init__(self, variant: Variant, *, num_classes: int = 1000, in_channels: int = 3) -> None:
@@ -280,6 +286,8 @@ class ResNet(nn.Module):
             yield f"layer{index + 1}", self.get_submodule(f"layer{index + 1}")  # type: ignore[misc]
 
     def stem(self, x: Tensor) -> Tensor:
+        if self.variant.least_side > 1:
+            require_side(x, self.variant.least_side)
         if self.variant.stem != "cifar" and not x.is_meta and not torch.compiler.is_compiling():
             warn_if_small(x.shape[-2], x.shape[-1])
         return self.maxpool(normalised_relu(self.bn1, self.conv1(x)))  # type: ignore[no-any-return]

@@ -116,7 +116,7 @@ def error_curves(panels: Mapping[str, Sequence[ArmCurves]], *, test_name: str = 
         axis.plot([], [], color="#555555", linewidth=2.6, gid=LABELLED)
         axis.set_title(title, fontsize=12, fontweight="bold", pad=32)
         axis.set_xlabel("iteration")
-        axis.set_ylim(0, _top(panels))
+        axis.set_ylim(0, axis_top(panels))
         _name_ends(axis, arms)
         axis.grid(axis="y", color="#dddddd", linewidth=0.7)
         place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
@@ -299,7 +299,7 @@ def spread_out(heights: Sequence[float], *, apart: float, top: float) -> list[fl
     return placed
 
 
-def _top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
+def axis_top(panels: Mapping[str, Sequence[ArmCurves]]) -> float:
     """Upper end of the error axis: the whole range where a curve ends high, else twice the end, as the paper has it."""
     arms = [arm for members in panels.values() for arm in members]
     curves = [curve for arm in arms for curve in (arm.train, arm.test) if curve is not None]

@@ -88,10 +88,14 @@ class ConsoleProgress:
             self.progress.update(self.steps, completed=step)
 
     def evaluating(self, split: str, done: int, total: int) -> None:
+        """So many images of a split are done, or bytes of a download; a total of 0 is not known."""
         if self.side is None:
-            self.side = self.progress.add_task(split, total=total or 1, unit="", note="")
+            self.side = self.progress.add_task(split, total=total or None, unit="", note="")
             self.told_at = time.monotonic()
-        self.progress.update(self.side, description=split, completed=done, total=max(total, done, 1))
+        whole = max(total, done) if total else None
+        self.progress.update(self.side, description=split, completed=done, total=whole)
+        if whole is None:
+            return
         if not self.live and not self.quiet and done < total and time.monotonic() - self.told_at > LINE_SECONDS:
             self.told_at = time.monotonic()
             self._line(f"  {split}: {done:,} of {total:,}")

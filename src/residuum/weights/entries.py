@@ -341,7 +341,8 @@ def of_net(net: str) -> list[PretrainedWeights]:
 def find(net: str, tag: str) -> PretrainedWeights:
     """The weights a `NET:TAG` stands for; the best of that net for the tags `imagenet`, `cifar10`, `digits`.
 
-    Ours go before others; then the highest published top-1, of those that a program can fetch.
+    A tag that an entry has goes before these; then ours before others, then those that a program can fetch, then the
+    highest published top-1.
 
     Raises:
         InputError: there are none; the message lists the tags of that net.
@@ -356,4 +357,4 @@ def find(net: str, tag: str) -> PretrainedWeights:
     if not fitting:
         also = sorted({each.labels for each in known} - {each.tag for each in known})
         raise unknown("weights", f"{net}:{tag}", [f"{net}:{each}" for each in (*also, *(own.tag for own in known))])
-    return max(fitting, key=lambda each: (bool(each.url), each.top1 or 0.0))
+    return max(fitting, key=lambda each: (each.is_ours, bool(each.url), each.top1 or 0.0))

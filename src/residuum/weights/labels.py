@@ -18,6 +18,13 @@ IMAGENET_FILE = "imagenet_classes.txt"  # a line each: WordNet id, name
 
 
 @cache
+def name_by_wordnet_id() -> dict[str, str]:
+    """The classes of ImageNet by their WordNet ids, as its directories are called: `n01440764` is `tench`."""
+    text = files("residuum.weights").joinpath(IMAGENET_FILE).read_text(encoding="utf-8")
+    return {number: name for number, _, name in (line.partition(" ") for line in text.splitlines())}
+
+
+@cache
 def class_names(labels: str) -> tuple[str, ...]:
     """The classes of `imagenet`, `cifar10` or `digits`, by output.
 
@@ -25,8 +32,7 @@ def class_names(labels: str) -> tuple[str, ...]:
         InputError: another name.
     """
     if labels == "imagenet":
-        text = files("residuum.weights").joinpath(IMAGENET_FILE).read_text(encoding="utf-8")
-        return tuple(line.partition(" ")[2] for line in text.splitlines())
+        return tuple(name_by_wordnet_id().values())
     if labels == "cifar10":
         return CIFAR10_CLASSES
     if labels == "digits":

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from residuum.errors import InputError
 from residuum.nets.catalog import ENTRIES
 from residuum.nets.googlenet import AuxiliaryHead
+from residuum.nets.lenet import BitmapDistance
 from residuum.nets.resnet import ResNet
 from residuum.weights.layouts.mapped import Mapped, Normalisation, is_plain
 from residuum.weights.layouts.named import OWN
@@ -18,6 +19,7 @@ from residuum.weights.layouts.recognise import by_our_names
 from residuum.weights.read import read_tensors
 
 SHOWN = 4
+HEAD_TENSORS = ("weight", "bias", "codes")
 ANOTHER_NET = "the net it was trained as"
 WHICH_STRIDE = (
     "torchvision's and timm's weights are of nets with the stride on the 3x3 and padded pooling; this net has not: its "
@@ -81,9 +83,9 @@ def load_tensors(net: nn.Module, tensors: Mapping[str, Tensor], *, source: str, 
     remedy = ANOTHER_NET
     if other_head and not new_head and not mismatches(without(given, other_head), without(own, other_head)):
         remedy = head_remedy(mapped.tensors, other_head)
-    if made := made_for(net, mapped):
-        problems.append(made[0])
-        remedy = made[1]
+    if other := another_net(net, mapped):
+        problems.append(other[0])
+        remedy = other[1]
     if problems:
         raise InputError(f"{source}: does not fit this net ({'; '.join(problems)}). Try: {remedy}")
     net.load_state_dict(own | given)
@@ -96,19 +98,22 @@ def without(tensors: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, 
 
 
 def heads(net: nn.Module) -> Iterator[str]:
-    """The layers that give one value for each class: the last linear layer, and that of each auxiliary head."""
-    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    """The layers that give one value for each class: that of each auxiliary head, and the last one.
+
+    These are linear, but for the distances to a code of each class of the LeNet-5 of 1998.
+    """
+    giving = [name for name, module in net.named_modules() if isinstance(module, nn.Linear | BitmapDistance)]
     for prefix, module in net.named_modules():
         if isinstance(module, AuxiliaryHead):
-            yield [name for name in linear if name.startswith(f"{prefix}.")][-1]
-    yield from linear[-1:]
+            yield [name for name in giving if name.startswith(f"{prefix}.")][-1]
+    yield from giving[-1:]
 
 
 def head_of_other_classes(net: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[str]:
     """The tensors of each head that is missing in `tensors`, or of which only the number of classes differs."""
     own = net.state_dict()
     for head in heads(net):
-        names = [name for name in (f"{head}.weight", f"{head}.bias") if name in own]
+        names = [name for kind in HEAD_TENSORS if (name := f"{head}.{kind}") in own]
         there = [name for name in names if name in tensors]
         alike = all(
             tensors[name].ndim == own[name].ndim and tensors[name].shape[1:] == own[name].shape[1:] for name in there
@@ -121,22 +126,19 @@ def head_remedy(tensors: Mapping[str, Tensor], head: tuple[str, ...]) -> str:
     """What to do about a head of other classes."""
     given = tensors.get(head[-2] if len(head) > 1 else head[-1])
     classes = f"num_classes={len(given)}, or " if given is not None else ""
-    return f"{classes}new_head=True, which keeps this net's own {head[-1].rpartition('.')[0]}"
+    return f"{classes}residuum.NET(..., new_head=True), which keeps this net's own {head[-1].rpartition('.')[0]}"
 
 
-def made_for(net: nn.Module, mapped: Mapped) -> tuple[str, str] | None:
+def another_net(net: nn.Module, mapped: Mapped) -> tuple[str, str] | None:
     """What is wrong, and what to do, where the tensors are of a net that computes something else."""
     if not isinstance(net, ResNet):
         return None
-    variant = mapped.made_for(net.variant)
-    fields = [
-        name for name in ("stride_on", "pool", "shortcut") if getattr(variant, name) != getattr(net.variant, name)
-    ]
-    if not fields:
+    ours, trained = vars(net.variant), mapped.trained(net.variant)
+    differing = [f"{name} {ours[name]} for {value}" for name, value in trained.items() if ours[name] != value]
+    if not differing:
         return None
-    differing = ", ".join(f"{name} {getattr(net.variant, name)} for {getattr(variant, name)}" for name in fields)
-    remedy = next((entry.name for entry in ENTRIES if entry.variant == variant), ANOTHER_NET)
-    return f"it is of a net that computes otherwise: {differing}", remedy
+    remedy = next((entry.name for entry in ENTRIES if vars(entry.variant) == {**ours, **trained}), ANOTHER_NET)
+    return f"it is of a net that computes otherwise: {', '.join(differing)}", remedy
 
 
 def notes_on(net: nn.Module, mapped: Mapped) -> Iterator[str]:

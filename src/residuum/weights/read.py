@@ -80,5 +80,8 @@ def _counted(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     if not tensors:
         raise InputError(f"{path}: holds no tensors by name. Try: a state dict")
     if len(tensors) > MAX_TENSORS:
-        raise InputError(f"{path}: holds {len(tensors):,} tensors (expected at most {MAX_TENSORS:,}); not read")
+        raise InputError(
+            f"{path}: holds {len(tensors):,} tensors (expected at most {MAX_TENSORS:,}). "
+            "Try: a file with the weights alone"
+        )
     return tensors

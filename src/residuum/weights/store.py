@@ -49,7 +49,9 @@ def require_header(start: bytes, size_bytes: int, name: str) -> None:
         raise DamagedError(f"{name}: is too short to be a safetensors file ({size_bytes} bytes). Try: another copy")
     (header_bytes,) = struct.unpack("<Q", start[:8])
     if header_bytes > min(MAX_HEADER_BYTES, size_bytes - 8):
-        raise DamagedError(f"{name}: its header claims {header_bytes:,} bytes of a file of {size_bytes:,}; not read")
+        raise DamagedError(
+            f"{name}: its header claims {header_bytes:,} bytes of a file of {size_bytes:,}. Try: another copy"
+        )
 
 
 def matches(start: bytes) -> bool:
@@ -94,5 +96,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     total = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         total.update(name.encode())
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(values.view(torch.uint8).numpy().tobytes())  # numpy has no bfloat16
     return total.hexdigest()

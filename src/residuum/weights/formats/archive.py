@@ -66,7 +66,10 @@ def _claimed_count(path: Path) -> int:
     if start + length != end:
         raise damaged
     if length > MAX_DIRECTORY_BYTES:
-        raise InputError(f"{path}: its zip directory has {length:,} bytes (expected at most {MAX_DIRECTORY_BYTES:,})")
+        raise InputError(
+            f"{path}: its zip directory has {length:,} bytes (expected at most {MAX_DIRECTORY_BYTES:,}). "
+            "Try: a file with the weights alone"
+        )
     return int(count)
 
 
@@ -75,7 +78,9 @@ def _refuse_overlap(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     for entry, following in itertools.pairwise(placed):
         end = entry.header_offset + LOCAL_HEADER_BYTES + len(entry.orig_filename) + entry.compress_size
         if end > following.header_offset:
-            raise DamagedError(f"{path}: its entries {entry.filename!r} and {following.filename!r} overlap; not read")
+            raise DamagedError(
+                f"{path}: its entries {entry.filename!r} and {following.filename!r} overlap. Try: another copy"
+            )
     size_bytes = path.stat().st_size
     if placed and placed[-1].header_offset + placed[-1].compress_size > size_bytes:
         raise DamagedError(f"{path}: its entry {placed[-1].filename!r} reaches beyond the file. Try: another copy")

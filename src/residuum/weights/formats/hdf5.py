@@ -72,18 +72,23 @@ class _Reader:
 
         address = h5py.h5o.get_info(group.id).addr
         if address in self.entered or len(self.entered) > MAX_TENSORS or len(group) > MAX_TENSORS:
-            raise InputError(f"{self.path}: its groups are nested or filled beyond reason; not read")
+            raise InputError(f"{self.path}: its groups are nested or filled beyond reason. Try: the original file")
         self.entered.add(address)
         for name in group:
             full = prefix + name
             if not _is_hard(group, name):
-                raise InputError(f"{self.path}: {full[:80]!a} is a link to elsewhere, which is not followed; not read")
+                raise InputError(
+                    f"{self.path}: {full[:80]!a} is a link to elsewhere, which is not followed. "
+                    "Try: model.save_weights of Keras, which writes one file"
+                )
             item = group[name]
             if isinstance(item, h5py.Group):
                 self.walk(item, full + "/")
             elif isinstance(item, h5py.Dataset):
                 if len(self.tensors) >= MAX_TENSORS:
-                    raise InputError(f"{self.path}: holds more than {MAX_TENSORS:,} arrays; not read")
+                    raise InputError(
+                        f"{self.path}: holds more than {MAX_TENSORS:,} arrays. Try: a file with the weights alone"
+                    )
                 self.tensors[full] = self.tensor(item, f"{self.path}: {full[:80]!a}")
 
     def tensor(self, dataset: h5py.Dataset, where: str) -> Tensor:
@@ -94,16 +99,18 @@ class _Reader:
         external = layout == h5py.h5d.CONTIGUOUS and dataset.external
         if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT) or external:
             raise InputError(
-                f"{where} is compressed, in chunks or outside the file, as Keras never writes weights; "
-                "not read. Try: h5repack -f NONE -l CONTI"
+                f"{where} is compressed, in chunks or outside the file, as Keras never writes weights. "
+                "Try: h5repack -f NONE -l CONTI FILE.h5 PLAIN.h5"
             )
         if dataset.dtype.kind not in NUMBERS:
-            raise InputError(f"{where} holds no numbers ({dataset.dtype}); not read")
+            raise InputError(f"{where} holds no numbers ({dataset.dtype}). Try: a file with the weights alone")
         shape = dataset.shape
         needed = 0 if shape is None else math.prod(shape) * dataset.dtype.itemsize
         held = dataset.id.get_storage_size()
         if shape is None or needed != held or held > self.bytes_left:
-            raise DamagedError(f"{where} claims {needed:,} bytes, more or less than the file has for it; not read")
+            raise DamagedError(
+                f"{where} claims {needed:,} bytes, more or less than the file has for it. Try: another copy"
+            )
         self.bytes_left -= held
         values = np.asarray(dataset[()])
         return torch.from_numpy(np.array(values, values.dtype.newbyteorder("="), order="C"))

@@ -36,12 +36,12 @@ def read(path: Path) -> dict[str, Tensor]:
     entries = directory(path)
     for entry in entries:
         if not entry.filename.endswith(".npy"):
-            raise InputError(f"{path}: holds {entry.filename[:60]!a} among its arrays; not read")
+            raise InputError(f"{path}: holds {entry.filename[:60]!a} among its arrays. Try: numpy.savez of the arrays")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(f"{path}: has entries of an unknown compression. Try: numpy.savez")
     claimed, size_bytes = sum(entry.file_size for entry in entries), path.stat().st_size
     if claimed > MAX_RATIO * size_bytes + SPARE_BYTES:
-        raise InputError(f"{path}: {size_bytes:,} bytes would unfold to {claimed:,}; not read. Try: numpy.savez")
+        raise InputError(f"{path}: {size_bytes:,} bytes would unfold to {claimed:,}. Try: numpy.savez")
     try:
         with zipfile.ZipFile(path) as archive:
             return {entry.filename.removesuffix(".npy"): _tensor(archive.read(entry)) for entry in entries}

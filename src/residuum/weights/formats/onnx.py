@@ -86,7 +86,9 @@ def _tensor(wire: Wire, message: memoryview, path: Path) -> tuple[str, Tensor]:
     if external:
         raise InputError(f"{path}: {name[:60]!a} lies in another file, which is not read. Try: a model in one file")
     if data_type not in TYPES:
-        raise InputError(f"{path}: {name[:60]!a} is of ONNX type {data_type}, which is not read")
+        raise InputError(
+            f"{path}: {name[:60]!a} is of ONNX type {data_type}, which is not read. Try: a model in float32 or float16"
+        )
     tensor = shaped(_array(values, data_type), shape)
     return name, tensor.view(torch.bfloat16) if data_type == BFLOAT16 else tensor
 

@@ -165,7 +165,10 @@ class _Walk:
     def spend(self, work: int) -> None:
         self.survey.work += work
         if self.survey.work > MAX_WORK:
-            raise InputError(f"{self.path}: its pickle does more than {MAX_WORK:,} steps; not read")
+            raise InputError(
+                f"{self.path}: its pickle does more than {MAX_WORK:,} steps. "
+                "Try: torch.save of the net's state_dict() alone"
+            )
 
     def require_keys(self, keys: Sequence[object]) -> None:
         """Nested tuples as keys can take for ever to hash."""
@@ -216,7 +219,10 @@ class _Walk:
         self.stack.append(_THING)
 
     def odd(self, what: str) -> InputError:
-        return InputError(f"{self.path}: its pickle {what}, which torch.save does not write for tensors; not read")
+        return InputError(
+            f"{self.path}: its pickle {what}, which torch.save does not write for tensors by default. "
+            "Try: save it again with torch's default protocol, or as safetensors"
+        )
 
 
 def survey(stream: IO[bytes], path: Path, work: int = 0) -> Survey:

@@ -31,7 +31,7 @@ from residuum.weights.layouts.mapped import (
     first_1x1_strides,
     from_rgb,
     pixels_less,
-    vgg_features,
+    vgg_layers,
     with_biases_in_means,
 )
 
@@ -66,7 +66,7 @@ def resnet(tensors: Tensors) -> Mapped:
     return Mapped(
         layout="Caffe ResNet",
         tensors=from_rgb(with_biases_in_means(divided(mapped)), "conv1.weight"),
-        made_for=partial(first_1x1_strides, pool="ceil"),
+        trained=partial(first_1x1_strides, pool="ceil"),
         preprocessing=pixels_less(HE_MEAN),
         notes=(MEAN_IMAGE,),
     )
@@ -108,9 +108,7 @@ def divided(tensors: Tensors) -> dict[str, Tensor]:
 
 def vgg(tensors: Tensors, layers: set[str]) -> Mapped:
     """A VGG's tensors by our names."""
-    found = {layer: match for layer in layers if (match := VGG_CONVOLUTION.fullmatch(layer))}
-    names = vgg_features((int(match[1]), int(match[2])) for match in found.values())
-    ours = VGG_LINEAR | {layer: names[int(match[1]), int(match[2])] for layer, match in found.items()}
+    ours = vgg_layers(layers, VGG_CONVOLUTION, VGG_LINEAR)
     mapped = {}
     for name, tensor in tensors.items():
         layer, _, number = name.rpartition("/")

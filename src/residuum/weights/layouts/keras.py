@@ -28,7 +28,7 @@ from residuum.weights.layouts.mapped import (
     first_1x1_strides,
     from_rgb,
     pixels_less,
-    vgg_features,
+    vgg_layers,
     with_biases_in_means,
 )
 
@@ -82,7 +82,7 @@ def resnet(tensors: Tensors) -> Mapped:
     return Mapped(
         layout="Keras ResNet",
         tensors=from_rgb(with_biases_in_means(mapped), "conv1.weight"),
-        made_for=partial(first_1x1_strides, pool="padded"),
+        trained=partial(first_1x1_strides, pool="padded"),
         preprocessing=pixels_less(VGG_MEAN),
     )
 
@@ -112,9 +112,7 @@ def turned(tensor: Tensor) -> Tensor:
 
 def vgg(tensors: Tensors, layers: set[str]) -> Mapped:
     """A VGG's tensors by our names."""
-    found = {layer: match for layer in layers if (match := VGG_CONVOLUTION.fullmatch(layer))}
-    names = vgg_features((int(match[1]), int(match[2])) for match in found.values())
-    ours = VGG_LINEAR | {layer: names[int(match[1]), int(match[2])] for layer, match in found.items()}
+    ours = vgg_layers(layers, VGG_CONVOLUTION, VGG_LINEAR)
     mapped = {our_name(name, ours.get(layer_of(name), "")): turned(tensor) for name, tensor in tensors.items()}
     first_linear = mapped.get("classifier.0.weight")
     if first_linear is not None and first_linear.ndim == 2 and first_linear.shape[1] % GRID**2 == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from residuum.nets.resnet import Variant
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of pixels in 0..1
 Tensors = Mapping[str, Tensor]
+Trained = Mapping[str, object]  # values of a Variant that its tensors were trained with
 
 PLAIN_TYPES = frozenset(
     {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8, torch.bool}
@@ -23,9 +24,9 @@ VGG_MEAN = (123.68, 116.779, 103.939)
 HE_MEAN = (123.151630838, 115.902882574, 103.062623801)
 
 
-def unchanged(variant: Variant) -> Variant:
-    """Nothing tells the tensors of this net from those of another."""
-    return variant
+def any_net(variant: Variant) -> Trained:
+    """Nothing is known of the net but what its tensors show."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Mapped:
     Attributes:
         layout: what the names were taken for.
         tensors: by our names; those the layout does not know keep the name they have in the file.
-        made_for: the residual network they were trained as, of the one they shall go into: equal tensors may belong to
-            nets that compute different things.
+        trained: how the residual network computes that they were trained as, field by field of its `Variant`, given the
+            one that they shall go into: equal tensors may belong to nets that compute different things.
         preprocessing: what the images have to be normalised with, where the layout tells.
         notes: what a person should know, a sentence each.
     """
 
     layout: str
     tensors: Tensors
-    made_for: Callable[[Variant], Variant] = unchanged
+    trained: Callable[[Variant], Trained] = any_net
     preprocessing: Normalisation | None = None
     notes: tuple[str, ...] = ()
 
@@ -58,10 +59,23 @@ def is_whole(tensor: Tensor) -> bool:
     return is_plain(tensor) and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 
 
-def first_1x1_strides(variant: Variant, *, pool: str) -> Variant:
-    """The published form of a residual network, with the pooling of a framework."""
-    stride_on = "first" if variant.block == "bottleneck" else variant.stride_on
-    return replace(variant, stride_on=stride_on, pool=pool)  # type: ignore[arg-type]
+def first_1x1_strides(variant: Variant, *, pool: str) -> Trained:
+    """ResNet-50, -101 and -152 as published, with the pooling of a framework."""
+    return {
+        "block": "bottleneck",
+        "stem": "imagenet",
+        "shortcut": "project",
+        "preactivation": False,
+        "stride_on": "first",
+        "pool": pool,
+        "widen": 1,
+        "groups": 1,
+        "squeeze": None,
+        "batch_norm": True,
+        "head": "average",
+        "downsampling": "stride",
+        "placement": "published",
+    }
 
 
 def pixels_less(mean: tuple[float, ...]) -> Normalisation:
@@ -92,9 +106,14 @@ def from_rgb(tensors: Tensors, first: str) -> dict[str, Tensor]:
     return {**tensors, first: weight.flip(1)}
 
 
-def vgg_features(convolutions: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
-    """Our names of a VGG's convolutions, by stage and number: each is followed by a ReLU, each stage by a pooling."""
-    return {
-        (stage, number): f"features.{2 * index + stage - 1}"
-        for index, (stage, number) in enumerate(sorted(set(convolutions)))
-    }
+def vgg_layers(layers: Iterable[str], convolution: re.Pattern[str], linear: Mapping[str, str]) -> dict[str, str]:
+    """Our names of a VGG's layers: each convolution is followed by a ReLU, each stage by a pooling.
+
+    Args:
+        layers: as they are called in the file; others among them are left out.
+        convolution: of whole names of convolutions, with stage and number.
+        linear: our names of the linear layers.
+    """
+    places = {layer: (int(match[1]), int(match[2])) for layer in layers if (match := convolution.fullmatch(layer))}
+    order = {place: index for index, place in enumerate(sorted(set(places.values())))}
+    return {**linear, **{layer: f"features.{2 * order[place] + place[0] - 1}" for layer, place in places.items()}}

@@ -5,18 +5,17 @@ Our names are torchvision's, and timm's where torchvision has no such net, so th
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from residuum.nets.resnet import Variant
-from residuum.weights.layouts.mapped import Mapped, Tensors
+from residuum.weights.layouts.mapped import Mapped, Tensors, Trained
 
 # nn.DataParallel, torch.compile, and what training scripts call the net inside of theirs.
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.")
 COUNTER = "n_averaged"  # of torch.optim.swa_utils.AveragedModel, beside the averages, which are called `module.`
 OWN = "own names"
 TIMM_VGG = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
+PROJECTIONS = ("project", "project_all", "pool_project")  # shortcuts that have tensors
 AUXILIARY = ("aux1.", "aux2.")
 NO_HEADS = (
     "the auxiliary heads (aux1, aux2), which serve training only, are left out; torchvision's published weights take "
@@ -51,7 +50,8 @@ def named(tensors: Tensors, own: Tensors) -> Mapped:
 def akamaster(tensors: Tensors) -> Mapped:
     """The CIFAR ResNets of akamaster/pytorch_resnet_cifar10: `linear` is our `fc`; option A has no tensors.
 
-    A plain network has the same tensors: which net they are of, the name `linear` tells.
+    A plain network has the same tensors, and so have other shortcuts without any, orders of layers and poolings: which
+    net they are of, the name `linear` tells. Where projections are, their tensors tell it.
     """
 
     def our_name(name: str) -> str:
@@ -59,10 +59,11 @@ def akamaster(tensors: Tensors) -> Mapped:
         ours = ours.replace(".shortcut.", ".downsample.")
         return name if ours in tensors else ours
 
-    def residual(variant: Variant) -> Variant:
-        return replace(variant, shortcut="pad") if variant.shortcut == "none" else variant
+    def residual(variant: Variant) -> Trained:
+        shortcut = variant.shortcut if variant.shortcut in PROJECTIONS else "pad"
+        return {"shortcut": shortcut, "downsampling": "stride", "placement": "published"}
 
-    return Mapped("akamaster", {our_name(name): tensor for name, tensor in tensors.items()}, made_for=residual)
+    return Mapped("akamaster", {our_name(name): tensor for name, tensor in tensors.items()}, trained=residual)
 
 
 def timm_vgg(tensors: Tensors) -> Mapped:
