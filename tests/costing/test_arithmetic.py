@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from residuum.costing.arithmetic import (
     MAX_VALUE,
     Axis,
+    ImageShape,
     Pair,
     Parameters,
-    Shape,
     Step,
     Window,
     chain,
@@ -27,7 +27,7 @@ from residuum.costing.arithmetic import (
 from residuum.errors import InputError
 
 
-def one(image: Shape, window: Window) -> Step:
+def one(image: ImageShape, window: Window) -> Step:
     return chain(image, [window])[0]
 
 
@@ -187,7 +187,7 @@ def windows(draw: st.DrawFn, *, filters: st.SearchStrategy[int] | None = None) -
     return Window("pool", **pairs)
 
 
-def layers_of(image: Shape, chained: list[Window]) -> nn.Sequential:
+def layers_of(image: ImageShape, chained: list[Window]) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels = image[2]
     for each in chained:
@@ -206,7 +206,7 @@ images = st.tuples(st.integers(1, 72), st.integers(1, 72), st.sampled_from([2, 4
 
 @settings(max_examples=500, deadline=None)
 @given(images, st.lists(windows(), min_size=1, max_size=4))
-def test_size_parameters_and_macs_are_those_of_pytorch(image: Shape, chained: list[Window]) -> None:
+def test_size_parameters_and_macs_are_those_of_pytorch(image: ImageShape, chained: list[Window]) -> None:
     net = layers_of(image, chained)
     x = torch.zeros(1, image[2], *image[:2])
     try:
@@ -227,7 +227,7 @@ def test_size_parameters_and_macs_are_those_of_pytorch(image: Shape, chained: li
 
 @settings(max_examples=100, deadline=None)
 @given(images, st.lists(windows(), min_size=1, max_size=4))
-def test_the_smallest_input_is_the_smallest(image: Shape, chained: list[Window]) -> None:
+def test_the_smallest_input_is_the_smallest(image: ImageShape, chained: list[Window]) -> None:
     height, width = smallest_input(chained)
     chain((height, width, image[2]), chained)
     for smaller in ((height - 1, width), (height, width - 1)):
@@ -247,7 +247,7 @@ def touched(window: Window, image: Pair) -> list[Tensor]:
 
 @settings(max_examples=150, deadline=None)
 @given(images, windows())
-def test_what_floor_drops_is_never_read_and_the_way_out_fits(image: Shape, window: Window) -> None:
+def test_what_floor_drops_is_never_read_and_the_way_out_fits(image: ImageShape, window: Window) -> None:
     assume(all(image[axis] + 2 * window.padding[axis] >= window.extent[axis] for axis in (0, 1)))
     step = one(image, window)
     for index, (axis, read) in enumerate(zip(step.axes, touched(window, image[:2]), strict=True)):

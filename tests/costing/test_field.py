@@ -117,6 +117,11 @@ looser_parts = st.one_of(
     st.builds(lambda f: nn.Upsample(scale_factor=f), st.integers(2, 4)),
     st.builds(lambda c: nn.Upsample(scale_factor=2, mode="linear", align_corners=c), st.booleans()),
     st.builds(
+        lambda f, m: nn.Upsample(scale_factor=f, mode=m),
+        st.sampled_from([0.3, 0.5, 1.5]),
+        st.sampled_from(["nearest", "linear"]),
+    ),
+    st.builds(
         lambda k, s, p: nn.ConvTranspose1d(1, 1, k, stride=s, padding=min(p, k - 1)), st.integers(2, 5), small, small
     ),
     st.builds(nn.AdaptiveAvgPool1d, st.integers(7, 40)),
@@ -130,12 +135,12 @@ def positive(net: nn.Module) -> nn.Module:
     return net
 
 
-def extent(net: nn.Module, image: Tensor, at: Sequence[int]) -> list[tuple[int, int]]:
+def extent(net: nn.Module, image: Tensor, at: Sequence[int], *, rounding: float = 0) -> list[tuple[int, int]]:
     """First and last pixel along each axis whose gradient is not zero, from the output position `at`."""
     image.requires_grad_()
     output = net(image)
     (gradient,) = torch.autograd.grad(output[(0, slice(None), *at)].sum(), image)
-    seen = gradient[0].abs().sum(0).nonzero()
+    seen = (gradient[0].abs().sum(0) > rounding).nonzero()
     if not len(seen):  # a gap of a transposed convolution
         return []
     return [(int(axis.min()), int(axis.max())) for axis in seen.T]
@@ -180,6 +185,8 @@ def test_is_an_upper_bound_where_windows_differ_by_position(parts: list[nn.Modul
         (nn.Upsample(scale_factor=2, mode="bilinear"), 2),
         (nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1), 2),
         (nn.ConvTranspose2d(1, 1, 4, stride=4), 1),
+        (nn.AvgPool2d((2,)), 2),  # one number for both axes, as PyTorch takes it
+        (nn.MaxPool2d((3,), (2,)), 3),
         (nn.AdaptiveAvgPool2d(8), 4),
         (nn.AdaptiveAvgPool2d(7), 6),  # 32 / 7: at the widest from floor(32 / 7) to ceil(64 / 7) - 1
         (nn.PixelShuffle(1), 1),
@@ -192,6 +199,28 @@ def test_is_an_upper_bound_where_windows_differ_by_position(parts: list[nn.Modul
 def test_of_one_layer(part: nn.Module, seen: int | None) -> None:
     field = cost(part, (1, 32, 32)).layers[-1].receptive_field
     assert field == ((1, 32) if seen is None else (seen, seen))
+
+
+@pytest.mark.parametrize("length", [26, 32, 37])
+@pytest.mark.parametrize("factor", [0.3, 1 / 3, 0.5, 0.7, 1.5, 2.5])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "corners"])
+def test_windows_of_resized_maps_are_the_widest_of_all_positions(mode: str, factor: float, length: int) -> None:
+    corners = True if mode == "corners" else None
+    resized = nn.Upsample(scale_factor=factor, mode="linear" if corners else mode, align_corners=corners)
+    net = positive(nn.Sequential(nn.Conv1d(1, 1, 3), resized, nn.Conv1d(1, 1, 1)))
+    image = torch.ones(1, 1, length, dtype=torch.float64)
+    with torch.no_grad():
+        positions = net(image).shape[-1]
+    windows = [extent(net, image, [at], rounding=1e-9)[0] for at in range(positions)]
+    (seen,) = last(cost(net, image.detach(), training=False)).receptive_field or (0,)
+    assert seen == max(high - low + 1 for low, high in windows)
+
+
+def test_the_mean_of_two_windows_sees_both() -> None:
+    """Half the size, bilinear: each value is the mean of two neighbours, of 3 pixels each."""
+    resized = nn.Upsample(scale_factor=0.5, mode="bilinear")
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), resized, nn.Conv2d(1, 1, 1))
+    assert cost(net, (1, 32, 32)).layers[-1].receptive_field == (4, 4)
 
 
 def test_axes_have_windows_of_their_own() -> None:

@@ -188,3 +188,37 @@ def test_a_module_that_needs_values_runs_on_the_cpu(question: Callable[[Tensor],
     with pytest.raises(InputError, match=r"^net: layer 1 needs the values .*Try: residuum.cost\(..., device='cpu'\)"):
         cost(net, (3, 8, 8))
     assert cost(net, (3, 8, 8), device="cpu").macs == 36 * 4 * 27
+
+
+def lacks(x: Tensor) -> Tensor:
+    return x.nothing_of_this_name  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (lacks, "no attribute 'nothing_of_this_name'"),
+        (lambda x: x * (1 // 0), "by zero"),
+        (lambda x: x * {"a": 1}["b"], "KeyError 'b'"),
+        (lambda x: x * [1][2], "out of range"),
+    ],
+)
+def test_errors_of_a_modules_own_code_are_told_in_one_line(question: Callable[[Tensor], Tensor], reason: str) -> None:
+    with pytest.raises(InputError, match=rf"^input: layer 1 cannot take an input of 3x8x8 \(.*{reason}.*Try: [^\n]*$"):
+        cost(nn.Sequential(nn.Conv2d(3, 4, 3), Asks(question)), (3, 8, 8))
+
+
+def test_sides_that_make_a_modules_own_code_fail_are_not_advised() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), Asks(lambda x: x[..., :: x.shape[-1] // (x.shape[-1] // 16)]))
+    with pytest.raises(InputError, match=r"smallest square that works is 16. Try: 3x16x16$"):
+        cost(net, (3, 8, 8))
+
+
+def test_an_error_of_training_that_says_nothing_is_named() -> None:
+    class NotTrained(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                raise AssertionError
+            return x
+
+    assert cost(NotTrained(), (3, 8, 8)).memory.training_problem == "AssertionError"

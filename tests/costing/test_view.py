@@ -76,6 +76,29 @@ def test_boxes_are_what_the_gradient_reaches(name: str) -> None:
         assert all(a >= b for a, b in zip(box[2:], seen[2:], strict=True)), at
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("factors", [(0.3, 0.3), (0.5, 1.5), (1.5, 0.7), (2.0, 0.5)])
+def test_boxes_of_resized_maps_hold_what_the_gradient_reaches(factors: tuple[float, float], mode: str) -> None:
+    """By the scale that is asked for, not by the sizes before and after: 26 columns by 0.3 are 7, 10/3 apart."""
+    net = positive(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Upsample(scale_factor=factors, mode=mode)))
+    size = (1, 31, 28)
+    view = fields_of_view(net, size)["1"]
+    with torch.no_grad():
+        height, width = net(torch.ones(1, *size, dtype=torch.float64)).shape[2:]
+    for y, x in ((0, 0), (1, 2), (height // 2, width // 2), (height - 2, width - 3), (height - 1, width - 1)):
+        box, seen = view.box(y, x, *size[1:]), seen_from(net, "1", size, (y, x))
+        assert all(a <= b for a, b in zip(box[:2], seen[:2], strict=True)), (y, x)
+        assert all(a >= b for a, b in zip(box[2:], seen[2:], strict=True)), (y, x)
+        if mode == "nearest":
+            assert box == seen
+
+
+def test_the_nearest_column_by_hand() -> None:
+    """Position 5 of 26 columns by 0.3 is column floor(5 / 0.3) = 16; sizes alone, 26 / 7, would say 18."""
+    view = fields_of_view(nn.Upsample(scale_factor=0.3), (1, 26, 26))[""]
+    assert view.box(5, 5, 26, 26) == (16, 16, 17, 17)
+
+
 def test_alexnet_by_hand() -> None:
     """Its first convolution is 11x11/4 with 2 pixels of padding; pooling 3x3/2 follows, then 5x5 padded by 2."""
     with without_values():

@@ -29,6 +29,11 @@ def test_equal_the_maps_and_come_strongest_first(tiny_net: ResNet) -> None:
         assert (maps.channels.dtype, maps.maps.dtype, maps.mean.dtype) == (np.int64, np.float32, np.float32)
 
 
+def test_a_name_alone_is_one_layer(tiny_net: ResNet) -> None:
+    image = torch.randn(1, 1, 16, 16)
+    assert [each.layer for each in activation_maps(tiny_net, image, layers="layer1")] == ["layer1"]
+
+
 def test_channels_alike_keep_their_order() -> None:
     net = nn.Conv2d(1, 5, 1, bias=False)
     nn.init.ones_(net.weight)

@@ -170,6 +170,34 @@ def test_bn_behind_a_rectifier_in_place_is_no_convolutions_own(images: Tensor) -
     assert responses(net, images)[0].std == pytest.approx(expected)
 
 
+class ForeignBlock(nn.Module):
+    """As torchvision writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.downsample = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn1(self.conv1(x)) + self.downsample(x))
+
+
+class WayDown(nn.Module):
+    """As ConvNeXt has it between its stages, on no shortcut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.downsample = nn.Conv2d(4, 4, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.downsample(x)  # type: ignore[no-any-return]
+
+
+def test_shortcuts_of_other_hands_are_left_out_and_ways_down_are_not(images: Tensor) -> None:
+    net = nn.Sequential(ForeignBlock(), WayDown()).double()
+    assert [each.layer for each in responses(net, images)] == ["0.conv1", "1.downsample"]
+
+
 def test_responses_need_a_convolution() -> None:
     with pytest.raises(InputError, match="has no convolution"):
         responses(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), torch.zeros(1, 3, 8, 8))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from residuum.errors import InputError
+from residuum.insight.activations import activation_maps
 from residuum.insight.filters import first_filters, maximised, strongest_patches
 from residuum.insight.taps import output_of
 from residuum.nets.catalog import net as build
@@ -85,6 +86,40 @@ def test_of_a_layer_without_maps_the_image_is_the_patch(tiny_net: ResNet) -> Non
     scores = tiny_net.eval()(images)[:, 5]
     assert patches.images[0].tolist() == scores.sort(descending=True).indices[:2].tolist()
     assert patches.boxes[0].tolist() == [[0, 0, 16, 16]] * 2
+
+
+class Shared(nn.Module):
+    """One ReLU behind two convolutions, as in the blocks of torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.relu = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.conv2(self.relu(self.conv1(x))))  # type: ignore[no-any-return]
+
+
+def test_of_a_layer_that_runs_twice_all_looks_show_the_last_run() -> None:
+    torch.manual_seed(0)
+    net, images = Shared(), torch.randn(1, 1, 12, 12)
+    with torch.no_grad():
+        output = net(images)[0]
+    patches = strongest_patches(net, "relu", [images], channels=[0, 1], count=1)
+    (maps,) = activation_maps(net, images, layers="relu")
+    assert patches.values[:, 0].tolist() == output.amax(dim=(1, 2)).tolist()
+    assert sorted(maps.maps.max(axis=(1, 2)).tolist()) == sorted(patches.values[:, 0].tolist())
+    for channel, (top, left, bottom, right) in enumerate(patches.boxes[:, 0].tolist()):
+        assert (bottom - top, right - left) == (5, 5)
+        alone = net(images[:, :, top:bottom, left:right]).detach()
+        assert float(alone[0, channel]) == pytest.approx(float(patches.values[channel, 0]), abs=1e-6)
+    made = maximised(net, "relu", 0, input_size=(1, 8, 8), steps=2)
+    with torch.no_grad():
+        assert made.value == pytest.approx(float(net(torch.from_numpy(made.image)[None])[0, 0].mean()), rel=1e-5)
+
+
+def test_an_image_of_a_size_that_the_classifier_does_not_take() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(7, 2))
+    assert maximised(net, "0", 1, input_size=(1, 8, 8), steps=1).image.shape == (1, 8, 8)
 
 
 def test_progress_of_a_stream_has_no_total() -> None:
@@ -195,6 +230,8 @@ def test_wrong_arguments_of_maximisation(tiny_net: ResNet) -> None:
         maximised(tiny_net, "layer1", 4, input_size=(1, 16, 16))
     with pytest.raises(InputError, match="no layer 'layer5'"):
         maximised(tiny_net, "layer5", 0, input_size=(1, 16, 16))
+    with pytest.raises(InputError, match=r"^input_size: .* \(expected 3 numbers, got 3x224\). Try: \(3, 224, 224\)$"):
+        maximised(tiny_net, "layer1", 0, input_size=(3, 224))
     for name in ("steps", "step_size", "jitter", "blur"):
         with pytest.raises(InputError, match=f"{name}: must be at least"):
             maximised(tiny_net, "layer1", 0, input_size=(1, 16, 16), **{name: -1})

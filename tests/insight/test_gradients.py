@@ -13,8 +13,10 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
 from residuum.errors import InputError
+from residuum.files.native import NoLibraryError
 from residuum.insight.gradients import gradient_norms, gradient_split
 from residuum.nets.blocks import PostActivation
+from residuum.nets.fused import fused, require_library
 from residuum.nets.layers import WithAuxiliary
 from residuum.nets.resnet import ResNet, Variant, zero_init_residual
 
@@ -69,6 +71,23 @@ def test_a_weight_that_two_layers_share_and_one_made_of_others() -> None:
     assert [each.norm for each in found] == pytest.approx([float(net[1].weight.grad.norm())] * 2)
     (only,) = gradient_norms(nn.Linear(4, 2), images.flatten(1), labels)
     assert only.layer == ""
+
+
+def test_a_net_whose_weights_are_all_made_of_others_has_no_layers() -> None:
+    net = nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(4, 2)))
+    assert gradient_norms(net, torch.ones(2, 1, 2, 2), torch.tensor([0, 1])) == []
+    assert gradient_norms(net, torch.ones(2, 1, 2, 2, requires_grad=True), torch.tensor([0, 1])) == []
+
+
+def test_batch_statistics_are_those_of_every_batch_normalisation() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 2)).double()
+    images, labels = torch.randn(4, 1, 2, 2).double(), torch.tensor([0, 1, 1, 0])
+    other = copy.deepcopy(net).train()
+    functional.cross_entropy(other(images), labels).backward()
+    found = gradient_norms(net, images, labels, batch_statistics=True)
+    expected = [float(layer.weight.grad.norm()) for layer in (other[1], other[3])]  # type: ignore[operator, union-attr]
+    assert [each.norm for each in found] == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_head_that_only_training_uses_is_left_out() -> None:
@@ -155,6 +174,20 @@ def test_branches_that_start_at_zero_carry_no_gradient(name: str, images: Tensor
         assert (each.residual, each.cosine) == (0, 0)
         assert each.whole == pytest.approx(each.identity)
         assert each.whole > 0
+
+
+def test_the_split_of_a_net_with_fused_operators_is_that_of_the_net(images: Tensor) -> None:
+    try:
+        require_library()
+    except NoLibraryError as error:
+        pytest.skip(str(error))
+    net = small(VARIANTS["pad"], torch.float32)
+    expected = gradient_split(net, images.float(), LABELS, batch_statistics=True)
+    with fused(net):
+        found = gradient_split(net, images.float(), LABELS, batch_statistics=True)
+    for one, other in zip(found, expected, strict=True):
+        for name in ("arriving", "whole", "identity", "residual"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3), (one.block, name)
 
 
 def test_a_split_says_why_it_does_not_apply(images: Tensor) -> None:

@@ -163,6 +163,10 @@ def test_block_spectra_say_what_is_wrong(image: Tensor) -> None:
         block_spectra(net, image.repeat(2, 1, 1, 1))
     with pytest.raises(InputError, match=r"'layer1.9' is not known .* Try: layer1.0"):
         block_spectra(net, image, names=["layer1.9"])
+    with pytest.raises(InputError, match=r"^steps: must be at least 1, got 0. Try: 256$"):
+        singular_values(lambda x: 2 * x, torch.ones(3), dense_below=0, steps=0)
+    alone = block_spectra(net, image, names="layer1.0")
+    assert [each.block for each in alone] == ["layer1.0"]
     with pytest.raises(InputError, match="no residual blocks of ours"):
         block_spectra(nn.Conv2d(3, 3, 3).double(), image)
 

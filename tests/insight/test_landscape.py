@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from residuum.errors import InputError
 from residuum.insight.landscape import Direction, directions, line, mean_loss, moved, plane
+from residuum.nets.catalog import net as build
 from residuum.nets.resnet import ResNet, Variant
 
 AT = [-1.0, -0.25, 0.0, 0.5]
@@ -46,6 +47,17 @@ def test_every_filter_of_a_direction_has_the_norm_of_the_nets(net: ResNet) -> No
         for index, one_filter in enumerate(weight.detach()):
             assert float(step[index].norm()) == pytest.approx(float(one_filter.norm()), rel=1e-5), name
     assert not direction.steps["layer2.0.conv1.weight"][3].any()
+
+
+def test_biases_and_scales_of_whole_maps_stay() -> None:
+    """LeNet-5's subsampling has a coefficient and a bias of its own for each map, written as (C, 1, 1)."""
+    net = build("lenet5_1998")
+    assert {name for name, weight in net.named_parameters() if weight.ndim == 3} == {
+        f"{layer}.{kind}" for layer in ("s2", "s4") for kind in ("coefficient", "bias")
+    }
+    steps = directions(net, 0).steps
+    assert not any(name.startswith("s") or name.endswith("bias") for name in steps)
+    assert {"c1.weight", "c5.weight"} <= steps.keys()
 
 
 def test_directions_are_drawn_by_the_seed_and_nearly_at_right_angles(net: ResNet) -> None:

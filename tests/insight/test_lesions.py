@@ -13,13 +13,14 @@ from torch.nn import functional
 from residuum.errors import InputError
 from residuum.insight.lesions import (
     lesions,
+    may_change_places,
     removable,
     swapped,
     swaps,
     without,
 )
 from residuum.insight.places import residual_blocks
-from residuum.nets.resnet import cifar, zero_init_residual
+from residuum.nets.resnet import Variant, cifar, zero_init_residual
 
 
 def answers(net: nn.Module, images: Tensor) -> Tensor:
@@ -123,6 +124,52 @@ def test_what_cannot_be_taken_out_or_exchanged(call: Callable[[nn.Module], objec
         pass
 
 
+def test_the_first_block_of_a_preactivation_net_stays_in_its_place() -> None:
+    """It takes what the stem has activated, and activates nothing itself."""
+    net = small(Variant(blocks=(3,), widths=(4,), stem="cifar", preactivation=True))
+    says = r"at stride 1 after the stem's activation, the other 4 .* Try: two blocks"
+    with pytest.raises(InputError, match=says), swapped(net, "layer1.0", "layer1.1"):
+        pass
+    blocks = dict(residual_blocks(net))
+    assert not may_change_places(blocks["layer1.0"], blocks["layer1.1"])
+    assert may_change_places(blocks["layer1.1"], blocks["layer1.2"])
+    with swapped(net, "layer1.1", "layer1.2"):
+        pass
+
+
+class Attends(nn.Module):
+    """Attention among the pixels of an image, and a layer that takes a number beside the maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.scaled, self.fc = nn.MultiheadAttention(3, 1), Scaled(), nn.Linear(3, 5)
+        self.rnn = nn.GRU(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.scaled(x, by=2.0).flatten(2).permute(2, 0, 1)
+        x, _ = self.attention(x, x, x)
+        x, _ = self.rnn(x)
+        return self.fc(x.mean(dim=0))  # type: ignore[no-any-return]
+
+
+class Scaled(nn.Module):
+    def forward(self, x: Tensor, by: float) -> Tensor:
+        return by * x
+
+
+def test_a_module_is_passed_by_where_one_tensor_goes_in_and_one_comes_out() -> None:
+    torch.manual_seed(0)
+    net, (images, labels) = Attends(), data(dtype=torch.float32)
+    _, lesioned = lesions(net, [(images, labels)], groups="scaled")
+    expected = functional.cross_entropy(answers(net, images / 2), labels)
+    assert lesioned.removed == ("scaled",)
+    assert lesioned.loss == pytest.approx(float(expected), rel=1e-5)
+    with pytest.raises(InputError, match=r"^names: 'attention' cannot be .* one tensor \(expected 1, got 3\). Try: "):
+        lesions(net, [(images, labels)], groups="attention")
+    with pytest.raises(InputError, match=r"^names: 'rnn' cannot be .* one tensor \(expected a Tensor, got tuple\)"):
+        lesions(net, [(images, labels)], groups="rnn")
+
+
 def test_a_plain_net_goes_on_without_the_blocks_that_keep_the_shape() -> None:
     net, (images, labels) = small(cifar(14, shortcut="none")), data()
     assert removable(net) == ("layer1.0", "layer1.1", "layer2.1", "layer3.1")
@@ -152,6 +199,7 @@ def test_lesions_are_the_loss_and_accuracy_of_each_lesioned_net() -> None:
     assert steps == [(done, 6) for done in range(1, 7)]
     assert lesions(net, iter(batches), groups=groups) == found
     assert lesions(net, batches, groups=["layer1.0"]) == found[:2]  # a name alone is a group of one
+    assert lesions(net, batches, groups="layer1.0") == found[:2]
 
 
 def test_swaps_are_the_loss_of_each_reordered_net() -> None:

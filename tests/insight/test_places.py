@@ -138,6 +138,12 @@ def test_residual_blocks(name: str, blocks: int) -> None:
     assert [path for path, _ in found][:1] == ["layer1.0"][:blocks]
 
 
+def test_the_first_convolution_is_the_first_that_was_made() -> None:
+    net = nn.Module()
+    net.head, net.stem = nn.Conv2d(4, 2, 1), nn.Conv2d(3, 4, 3)
+    assert first_convolution(net)[0] == "head"  # without an image nothing runs; said in the docstring
+
+
 def test_a_net_without_convolutions_has_no_first_one() -> None:
     with pytest.raises(InputError, match="net: has no convolution"):
         first_convolution(nn.Linear(2, 2))

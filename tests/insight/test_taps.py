@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError
-from residuum.insight.taps import device_of, evaluating, maker_of, module_of, output_of, replaced, tapped
+from residuum.insight.taps import device_of, evaluating, maker_of, module_of, output_of, replaced, runs_of, tapped
 from residuum.nets.resnet import ResNet, Variant
 
 
@@ -111,6 +111,34 @@ def test_a_layer_that_does_not_run_is_an_error(tiny_net: ResNet) -> None:
         output_of(tiny_net, "idle", torch.randn(1, 1, 16, 16))
     with pytest.raises(InputError, match=r"'conv1\.relu' gives no tensor"):
         output_of(tiny_net, "conv1.relu", torch.randn(1, 1, 16, 16))  # its output is normalised first
+
+
+class Shared(nn.Module):
+    """One ReLU behind two convolutions, as in the blocks of torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.relu = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.conv2(self.relu(self.conv1(x))))  # type: ignore[no-any-return]
+
+
+def test_a_layer_that_runs_twice_has_two_outputs() -> None:
+    net, images = Shared(), torch.randn(2, 1, 8, 8)
+    assert (runs_of(net, "conv1", images), runs_of(net, "relu", images)) == (1, 2)
+    assert torch.equal(output_of(net, "relu", images), net.conv1(images).relu())
+    assert torch.equal(output_of(net, "relu", images, run=2), net(images))
+    assert torch.equal(output_of(net, "relu", images, run=3), net(images))
+    assert hooks(net) == 0
+
+
+def test_runs_of_a_net_that_takes_the_image_only_so_far() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(7, 2))
+    assert runs_of(net, "0", torch.zeros(1, 1, 8, 8)) == 1
+    with pytest.raises(RuntimeError):
+        runs_of(net, "2", torch.zeros(1, 1, 8, 8))
+    assert hooks(net) == 0
 
 
 def test_each_module_returns_to_its_own_mode(tiny_net: ResNet) -> None:

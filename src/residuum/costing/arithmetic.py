@@ -23,7 +23,7 @@ from typing import Any, Literal
 from residuum.errors import InputError
 
 Pair = tuple[int, int]
-Shape = tuple[int, int, int]
+ImageShape = tuple[int, int, int]  # height, width, channels
 MAX_VALUE = 1_000_000  # of any one number that is given
 
 
@@ -226,7 +226,7 @@ class Step:
     """
 
     window: Window
-    input: Shape
+    input: ImageShape
     receptive_field: Pair
     jump: Pair
 
@@ -236,7 +236,7 @@ class Step:
         return _axis(self.window, 0, self.input[0]), _axis(self.window, 1, self.input[1])
 
     @property
-    def output(self) -> Shape:
+    def output(self) -> ImageShape:
         """Height, width, channels it makes."""
         height, width = self.axes
         return height.output, width.output, self.window.filters or self.input[2]
@@ -306,7 +306,7 @@ class Step:
         }
 
 
-def chain(input_shape: Shape, windows: Sequence[Window]) -> list[Step]:
+def chain(input_shape: ImageShape, windows: Sequence[Window]) -> list[Step]:
     """Each window over what the one before it made.
 
     Args:
@@ -363,7 +363,9 @@ def _axis(window: Window, axis: int, size: int) -> Axis:
     )
 
 
-def _too_large(name: str, shape: Shape, window: Window, image: Shape, windows: Sequence[Window]) -> InputError:
+def _too_large(
+    name: str, shape: ImageShape, window: Window, image: ImageShape, windows: Sequence[Window]
+) -> InputError:
     least = smallest_input(windows)
     needed = (max(image[0], least[0]), max(image[1], least[1]))
     padded = (shape[0] + 2 * window.padding[0], shape[1] + 2 * window.padding[1])

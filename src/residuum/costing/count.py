@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from residuum.costing.cost import INPUT, Cost, Layer
 from residuum.costing.field import Field
-from residuum.costing.limits import ERRORS, explained, require_input, require_module, require_place
+from residuum.costing.limits import ERRORS, explained, require_input, require_module, require_place, said
 from residuum.costing.memory import Memory, Twin, forward_memory, training_step
+from residuum.costing.modes import in_mode
 from residuum.costing.operators import CONVOLUTION, LINEAR, NORMALISATION, OTHER, POOLING
 from residuum.costing.trace import IMAGE, Call, Operation, Trace, Tracer
 from residuum.errors import InputError
@@ -89,7 +90,7 @@ def traced(
     for each in inputs:
         tracer.image(each)
     try:
-        with torch.no_grad(), twin.mode(training=False), tracer.hooked(module), tracer:
+        with torch.no_grad(), in_mode(module, training=False), tracer.hooked(module), tracer:
             twin.run(inputs)
     except ERRORS as error:
         raise explained(error, twin, inputs, tracer.where()) from error
@@ -115,7 +116,7 @@ def _with_training(memory: Memory, twin: Twin, inputs: Sequence[Tensor]) -> Memo
     try:
         step = training_step(twin, inputs)
     except ERRORS as error:
-        return replace(memory, training_problem=" ".join(str(error).split())[:200])
+        return replace(memory, training_problem=said(error)[:200])
     return replace(
         memory,
         saved_activations=step.saved,

@@ -46,12 +46,6 @@ def sizes(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-def pooled_axes(run: Execution) -> int:
-    """Dimensions over which a pooling goes."""
-    given = run.arguments[1]
-    return 1 if isinstance(given, int) else len(given)
-
-
 def by(values: Sequence[object]) -> str:
     """`3x224x224`."""
     return "x".join(map(str, values))

@@ -20,6 +20,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+Scales = Sequence[float | None]
+FINEST = 10**6  # the largest denominator of a scale: 0.3, which no float holds, is 3/10
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -180,24 +183,33 @@ def transposed(
     return field.along(change)
 
 
-def resized_nearest(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:
-    """After resizing from shape `before` to `after`: position i sees position floor(i * before / after)."""
+def resized_nearest(field: Field, before: Sequence[int], after: Sequence[int], scales: Scales = ()) -> Field:
+    """After resizing from shape `before` to `after`: position i sees position floor(i * ratio).
+
+    The ratio is 1 / scale where the operator was given scales, one for each of the last dimensions, and before / after
+    otherwise. Twice as many positions are always a half each (PyTorch's `nearest_idx` on a CPU).
+    """
 
     def change(axis: Axis) -> Axis:
         if axis.dim is None or before[axis.dim] == after[axis.dim]:
             return axis
-        ratio = Fraction(before[axis.dim], after[axis.dim])
-        return axis.moved(-_largest_remainder(ratio), 0, ratio)
+        twice = after[axis.dim] == 2 * before[axis.dim]
+        ratio = _ratio(axis.dim, before, after, () if twice else scales)
+        above, _ = _remainders(ratio, Fraction(0), after[axis.dim])
+        return axis.moved(-above, 0, ratio)
 
     return field.along(change)
 
 
-def resized_linear(field: Field, before: Sequence[int], after: Sequence[int], *, corners: bool) -> Field:
-    """After linear interpolation: each position sees the two around its place in the map before.
+def resized_linear(
+    field: Field, before: Sequence[int], after: Sequence[int], scales: Scales = (), *, corners: bool
+) -> Field:
+    """After linear interpolation: each position sees the two around its place in the map before, or the one there.
 
     Args:
         field: of the map before.
         before, after: shapes.
+        scales: that the operator was given, as for `resized_nearest`.
         corners: the outermost positions lie on each other (`align_corners`), not the outermost edges.
     """
 
@@ -205,12 +217,21 @@ def resized_linear(field: Field, before: Sequence[int], after: Sequence[int], *,
         if axis.dim is None or before[axis.dim] == after[axis.dim]:
             return axis
         old, new = before[axis.dim], after[axis.dim]
-        ratio = Fraction(old - 1, max(new - 1, 1)) if corners else Fraction(old, new)
-        place = Fraction(0) if corners else (ratio - 1) / 2
-        reach = _largest_remainder(ratio if corners else ratio / 2)
-        return axis.moved(place - reach, place + reach, ratio)
+        ratio = Fraction(old - 1, max(new - 1, 1)) if corners else _ratio(axis.dim, before, after, scales)
+        first = Fraction(0) if corners else (ratio - 1) / 2
+        above, below = _remainders(ratio, first, new)
+        return axis.moved(first - above, first + below, ratio)
 
     return field.along(change)
+
+
+def _ratio(dim: int, before: Sequence[int], after: Sequence[int], scales: Scales) -> Fraction:
+    """Positions before from one position after to the next: by the scale where there is one."""
+    at = dim - (len(after) - len(scales))
+    scale = scales[at] if 0 <= at < len(scales) else None
+    if scale is None or scale <= 0:
+        return Fraction(before[dim], after[dim])
+    return 1 / Fraction(scale).limit_denominator(FINEST)
 
 
 def adaptively_pooled(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:
@@ -223,15 +244,19 @@ def adaptively_pooled(field: Field, before: Sequence[int], after: Sequence[int])
         if bins == 1:
             return axis.spanned(length)
         ratio = Fraction(length, bins)
-        beyond = _largest_remainder(ratio)
-        return axis.moved(-beyond, ratio - 1 + beyond, ratio)
+        above, _ = _remainders(ratio, Fraction(0), bins)
+        _, below = _remainders(ratio, ratio, bins)
+        return axis.moved(-above, ratio - 1 + below, ratio)
 
     return field.along(change)
 
 
-def _largest_remainder(ratio: Fraction) -> Fraction:
-    """The most that i * ratio can lie above a whole number."""
-    return 1 - Fraction(1, ratio.denominator)
+def _remainders(ratio: Fraction, first: Fraction, count: int) -> tuple[Fraction, Fraction]:
+    """The most that first + i * ratio lies above a whole number, and below one, for i from 0 to count - 1."""
+    unit = math.lcm(ratio.denominator, first.denominator)  # the remainders repeat after so many at the latest
+    step, start = int(ratio * unit), int(first * unit)
+    above = {(start + step * i) % unit for i in range(min(count, unit))}
+    return Fraction(max(above), unit), Fraction(max(-each % unit for each in above), unit)
 
 
 def reshaped(field: Field, before: Sequence[int], after: Sequence[int]) -> Field:

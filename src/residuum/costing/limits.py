@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from residuum.costing.execution import by
 from residuum.costing.memory import Twin
+from residuum.costing.modes import in_mode
 from residuum.errors import InputError
 
-ERRORS = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError)
+# What a module may raise that does not take an input: PyTorch's errors, and those of what its own code did with it.
+ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, LookupError, ArithmeticError)
 LARGEST_TRIED = 1024  # pixels
 USUAL_SIDES = (28, 48, 96, 192, 224, 227, 299, 384)  # of nets that take one size only
 
@@ -84,7 +86,7 @@ def explained(error: Exception, twin: Twin, inputs: Sequence[Tensor], where: str
         twin, inputs: the module and what it was given.
         where: path of the module that was running.
     """
-    reason = " ".join(str(error).split()).split(" Try: ")[0][:160]
+    reason = said(error).split(" Try: ")[0][:160]
     layer = f"layer {where}" if where else "the module itself"
     if twin.device.type == "meta" and "meta" in str(error).lower():
         return InputError(
@@ -93,6 +95,12 @@ def explained(error: Exception, twin: Twin, inputs: Sequence[Tensor], where: str
         )
     shape = " and ".join(by(each.shape[1:]) for each in inputs)
     return InputError(f"input: {layer} cannot take an input of {shape} ({reason}){_remedy(twin, inputs)}")
+
+
+def said(error: Exception) -> str:
+    """What an error says, in one line; its kind where it says nothing, or but a key."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} {text}".rstrip() if isinstance(error, KeyError) or not text else text
 
 
 def _remedy(twin: Twin, inputs: Sequence[Tensor]) -> str:
@@ -135,7 +143,7 @@ def _shapes(module: nn.Module, given: tuple[int, ...]) -> Iterator[tuple[int, ..
 
 def _takes(twin: Twin, shape: Sequence[int], dtype: torch.dtype) -> bool:
     try:
-        with torch.no_grad(), twin.mode(training=False):
+        with torch.no_grad(), in_mode(twin.module, training=False):
             twin.run([torch.zeros(tuple(shape), dtype=dtype, device=twin.device)])
     except ERRORS:
         return False

@@ -8,7 +8,6 @@ allocator's own waste, and the code of libraries. `results/cost-memory.json` hol
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from residuum.costing import shapes
 from residuum.costing.live import LiveBytes
+from residuum.costing.modes import in_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +85,6 @@ class Twin:
         """Call the module with these values in place of its own."""
         with torch.device(self.device):
             return functional_call(self.module, {**self.parameters, **self.buffers}, tuple(inputs))
-
-    @contextmanager
-    def mode(self, *, training: bool) -> Iterator[None]:
-        """The module in this mode, and every part of it as before afterwards."""
-        before = {each: each.training for each in self.module.modules()}
-        self.module.train(training)
-        try:
-            yield
-        finally:
-            for each, was in before.items():
-                each.training = was
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -166,7 +155,7 @@ def training_step(twin: Twin, inputs: Sequence[Any]) -> TrainingStep:
             memory.see(each)
     saved = gradients = state = 0
     given = memory.now
-    with twin.mode(training=True), _Watch(memory, twin.device), torch.enable_grad():
+    with in_mode(twin.module, training=True), _Watch(memory, twin.device), torch.enable_grad():
         for _ in range(2):
             phase = "forward"
             answer = twin.run(own)

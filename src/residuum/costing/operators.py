@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from residuum.costing import reach, work
-from residuum.costing.execution import Execution, by, pooled_axes, sizes
+from residuum.costing.execution import Execution, by, sizes
 from residuum.costing.field import Field
 from residuum.costing.work import Work
 
@@ -65,8 +66,7 @@ def _convolution_detail(run: Execution) -> str:
     return text + (f", dilation {by(dilation)}" if set(dilation) != {1} else "")
 
 
-def _pool_detail(run: Execution) -> str:
-    axes = pooled_axes(run)
+def _pool_detail(run: Execution, axes: int) -> str:
     kernel = sizes(run.arguments[1], axes)
     padding = sizes(run.get(3, 0), axes)
     stride = sizes(run.get(2) or kernel, axes)
@@ -94,6 +94,11 @@ def _of(names: str, operator: Operator) -> dict[str, Operator]:
     return dict.fromkeys(names.split(), operator)
 
 
+def _pooling(axes: int, *, dilation_at: int | None = None) -> Operator:
+    """Over so many dimensions: by the operator, since one number of a kernel may stand for all of them."""
+    return Operator(POOLING, work.pool(axes), reach.pool(axes, dilation_at), partial(_pool_detail, axes=axes))
+
+
 TABLE: dict[str, Operator] = {
     **_of("convolution _convolution", Operator(CONVOLUTION, work.convolution, reach.convolution, _convolution_detail)),
     **_of("mm bmm", Operator(LINEAR, work.product(0, biased=False), reach.product(0), _width)),
@@ -114,11 +119,11 @@ TABLE: dict[str, Operator] = {
     **_of("_native_batch_norm_legit_no_training", Operator(NORMALISATION, work.each_result(2), reach.same)),
     **_of("native_layer_norm", Operator(NORMALISATION, work.each_result(7), reach.layer_norm)),
     **_of("native_group_norm", Operator(NORMALISATION, work.each_result(7), reach.whole)),
-    **_of(
-        "max_pool2d_with_indices max_pool3d_with_indices",
-        Operator(POOLING, work.pool, reach.pool(4), _pool_detail),
-    ),
-    **_of("avg_pool1d avg_pool2d avg_pool3d", Operator(POOLING, work.pool, reach.pool(None), _pool_detail)),
+    **_of("max_pool2d_with_indices", _pooling(2, dilation_at=4)),
+    **_of("max_pool3d_with_indices", _pooling(3, dilation_at=4)),
+    **_of("avg_pool1d", _pooling(1)),
+    **_of("avg_pool2d", _pooling(2)),
+    **_of("avg_pool3d", _pooling(3)),
     **_of(
         "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_max_pool2d adaptive_max_pool3d",
         Operator(POOLING, work.each_input(1), reach.adaptive, _grid),

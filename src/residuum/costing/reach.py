@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from residuum.costing.execution import Execution, pooled_axes, sizes
+from residuum.costing.execution import Execution, sizes
 from residuum.costing.field import (
     Field,
     adaptively_pooled,
@@ -36,11 +36,10 @@ def convolution(run: Execution) -> Field:
     return change(run.first, run.tensor(0).dim(), kernel, stride, padding, dilation)
 
 
-def pool(dilation_at: int | None) -> Callable[[Execution], Field]:
-    """Windows of a pooling whose dilation, if it has one, is argument `dilation_at`."""
+def pool(axes: int, dilation_at: int | None) -> Callable[[Execution], Field]:
+    """Windows of a pooling over the last `axes` dimensions; its dilation, if it has one, is argument `dilation_at`."""
 
     def field(run: Execution) -> Field:
-        axes = pooled_axes(run)
         kernel = sizes(run.arguments[1], axes)
         stride = sizes(run.get(2) or kernel, axes)
         padding = sizes(run.get(3, 0), axes)
@@ -234,13 +233,19 @@ def pixel_unshuffle(run: Execution) -> Field:
 
 
 def nearest(run: Execution) -> Field:
-    """Interpolation that repeats values."""
-    return resized_nearest(run.first, run.tensor(0).shape, run.result.shape)
+    """Interpolation that repeats values; its scales follow the size."""
+    return resized_nearest(run.first, run.tensor(0).shape, run.result.shape, _scales(run, 2))
 
 
 def linear(run: Execution) -> Field:
-    """Linear interpolation between neighbours."""
-    return resized_linear(run.first, run.tensor(0).shape, run.result.shape, corners=bool(run.get(2)))
+    """Linear interpolation between neighbours; its scales follow the size and `align_corners`."""
+    scales = _scales(run, 3)
+    return resized_linear(run.first, run.tensor(0).shape, run.result.shape, scales, corners=bool(run.get(2)))
+
+
+def _scales(run: Execution, first: int) -> list[float | None]:
+    """The scale of each spatial dimension, None where there is none; they are arguments from `first` on."""
+    return [run.get(first + axis) for axis in range(run.result.dim() - 2)]
 
 
 def constant(run: Execution) -> Field:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from residuum.costing.execution import Execution, pooled_axes, sizes
+from residuum.costing.execution import Execution, sizes
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def product(left: int, *, biased: bool) -> Callable[[Execution], Work]:
     return work
 
 
-def pool(run: Execution) -> Work:
-    """Each value of each window."""
-    return Work(flops=run.result.numel() * math.prod(sizes(run.arguments[1], pooled_axes(run))))
+def pool(axes: int) -> Callable[[Execution], Work]:
+    """Each value of each window of a pooling over so many dimensions."""
+    return lambda run: Work(flops=run.result.numel() * math.prod(sizes(run.arguments[1], axes)))
 
 
 def normalisation(run: Execution) -> Work:

@@ -173,10 +173,6 @@ class Evidence:
             ]
         return bars(panels, Quantity("error"))
 
-    def over_runs(self, net: str, measure: Callable[[Classifier], float], **changes: Any) -> Measured:
-        """Something measured on the trained net of each seed; it gets the Classifier, in eval mode on `device`."""
-        return Measured(tuple(map(measure, self.classifiers(net, **changes))))
-
     def classifiers(self, net: str, **changes: Any) -> list[Classifier]:
         """The trained nets, in the order of the seeds, in eval mode on `device`."""
         return [run.classifier().to(self.device) for run in self.runs(net, **changes).values()]

@@ -102,7 +102,8 @@ BUDGETS: dict[Kind, dict[str, Budget]] = {
         "quick": Budget(_folder(5), Text("5 epochs, one cycle up to 0.05", "5 에폭, 학습률 0.05까지 한 주기")),
         "short": Budget(_folder(20), Text("20 epochs, one cycle up to 0.05", "20 에폭, 학습률 0.05까지 한 주기")),
         "paper": Budget(
-            lambda net: recipes.paper_imagenet(), Text("600,000 updates as published", "발표된 대로 600,000번 갱신")
+            lambda net: recipes.recipe("paper_imagenet", net),
+            Text("600,000 updates as published", "발표된 대로 600,000번 갱신"),
         ),
     },
 }

@@ -44,14 +44,15 @@ class Maps:
 
 @without_gradients
 def activation_maps(
-    net: nn.Module, image: Tensor, *, layers: Sequence[str] | None = None, strongest: int = 16
+    net: nn.Module, image: Tensor, *, layers: str | Sequence[str] | None = None, strongest: int = 16
 ) -> list[Maps]:
     """The strongest maps of each layer for one image, in eval mode.
 
     Args:
         net: any net.
         image: `(1, C, H, W)`, preprocessed.
-        layers: names of modules, or of their rectified outputs as `bn1.relu`; None for the end of every stage.
+        layers: name or names of modules, or of their rectified outputs as `bn1.relu`; None for the end of every stage.
+            Of one that runs several times (a ReLU that a block shares) it is the last run.
         strongest: so many maps of each layer, fewer where it has no more.
 
     Raises:
@@ -62,7 +63,8 @@ def activation_maps(
     if strongest < 1:
         raise InputError(f"strongest: must be at least 1, got {strongest}. Try: 16")
     image = image.to(device_of(net))
-    names = [stage.name for stage in stages(net, image)] if layers is None else list(layers)
+    wanted = [stage.name for stage in stages(net, image)] if layers is None else layers
+    names = [wanted] if isinstance(wanted, str) else list(wanted)
     with evaluating(net), torch.no_grad(), tapped(net, names) as outputs:
         net(image)
     views = _views(net, tuple(image.shape[1:]))

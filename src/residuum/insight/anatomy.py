@@ -19,6 +19,7 @@ from residuum.insight.taps import device_of, evaluating, module_of, removing
 from residuum.insight.terms import ShortcutKind, Terms, finished, shortcut_blocks, shortcut_kind, watching
 from residuum.nets.blocks import SqueezeExcitation
 
+SHORTCUTS = ("downsample", "shortcut")  # names of a block's part, in the nets of many
 Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
 
 
@@ -128,7 +129,8 @@ def responses(net: nn.Module, images: Tensor) -> list[Response]:
 
     A response is what a layer gives after its BN, before ReLU or addition: of each convolution, the output of the batch
     normalisation that takes its output directly, or its own where none does (nets without BN; the last convolution of a
-    pre-activation block). Convolutions on a shortcut and those of squeeze-and-excitation are left out.
+    pre-activation block). Convolutions on a shortcut and those of squeeze-and-excitation are left out: of our blocks;
+    of others, what lies in a `downsample` or `shortcut` beside a `conv1`, as in torchvision.
 
     Differs from the paper: that shows the 3x3 layers, this gives all. What its deviation is over the paper does not
     say; here it is over all values of the layer together.
@@ -189,4 +191,7 @@ def _beside_the_path(net: nn.Module) -> set[nn.Module]:
     """The modules of shortcuts and of squeeze-and-excitation."""
     roots = [block.downsample for _, block in residual_blocks(net) if block.downsample is not None]
     roots += [module for module in net.modules() if isinstance(module, SqueezeExcitation)]
+    for module in net.modules():
+        children = dict(module.named_children())
+        roots += [children[name] for name in SHORTCUTS if name in children and "conv1" in children]
     return {module for root in roots for module in root.modules()}

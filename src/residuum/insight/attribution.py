@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from residuum.errors import InputError, unknown
+from residuum.insight.blur import gaussian_blur
 from residuum.insight.cam import as_array, class_of, logits_of, one_image
 from residuum.insight.looks import OnProgress, in_float64, unheard, with_gradients, without_gradients
 from residuum.insight.taps import evaluating
@@ -176,16 +176,7 @@ def filled(image: Tensor, fill: str) -> Tensor:
 
 def blurred(images: Tensor) -> Tensor:
     """Images `(N, C, H, W)` blurred by a Gaussian of a twentieth of the shorter side, mirrored at the border."""
-    height, width = images.shape[2:]
-    sigma = BLUR * min(height, width)
-    for side, dim in ((height, 2), (width, 3)):
-        reach = min(round(3 * sigma), side - 1)
-        places = torch.arange(-reach, reach + 1, dtype=torch.float64)
-        bell = torch.exp(-(places**2) / (2 * sigma**2))
-        kernel = (bell / bell.sum()).to(images).view(1, 1, *((-1, 1) if dim == 2 else (1, -1)))
-        wide = functional.pad(images, (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0), mode="reflect")
-        images = functional.conv2d(wide, kernel.repeat(images.shape[1], 1, 1, 1), groups=images.shape[1])
-    return images
+    return gaussian_blur(images, BLUR * min(images.shape[2:]))
 
 
 # `grey` is 0 after preprocessing: the mean colour of the data that it was made for (black where it subtracts nothing).

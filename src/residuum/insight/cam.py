@@ -71,7 +71,8 @@ def cam(
     Args:
         class_index: the class to explain; None for the net's answer.
         method: one of `METHODS`.
-        layer: whose output is weighed, by a name of `residuum.insight.taps`; None for the end of the last stage.
+        layer: whose output is weighed, by a name of `residuum.insight.taps`; None for the end of the last stage. Of one
+            that runs several times (a ReLU that a block shares) it is the last run.
 
     Raises:
         InputError: no such method, layer or class, not one image, or a layer that gives no maps or does not matter to

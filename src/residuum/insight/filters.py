@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
+from residuum.costing.execution import by
 from residuum.costing.limits import require_input
 from residuum.costing.view import FieldOfView, fields_of_view
 from residuum.errors import InputError
+from residuum.insight.blur import gaussian_blur
 from residuum.insight.looks import OnProgress, unheard, with_gradients, without_gradients
 from residuum.insight.places import first_convolution
-from residuum.insight.taps import device_of, evaluating, maker_of, output_of
+from residuum.insight.taps import device_of, evaluating, maker_of, output_of, runs_of
 
 Box = tuple[int, int, int, int]
 CHANNELS_SHOWN = 8
@@ -35,7 +36,7 @@ BLUR_EVERY = 4  # steps
 
 @dataclass(frozen=True, eq=False)
 class Filters:
-    """The kernels `(K, C, h, w)` of the convolution that sees the image, as they are."""
+    """The kernels `(K, C, h, w)` of a net's first convolution, as they are."""
 
     layer: str
     kernels: NDArray[np.float32]
@@ -80,7 +81,7 @@ class Maximised:
 
 
 def first_filters(net: nn.Module) -> Filters:
-    """The kernels of the convolution that sees the image.
+    """The kernels of the convolution that sees the image: the first of the net, see `first_convolution`.
 
     Raises:
         InputError: the net has no convolution.
@@ -104,12 +105,13 @@ def strongest_patches(
 ) -> Patches:
     """The patches of many images at which channels of a layer are strongest, in eval mode.
 
-    The net is run no further than the layer, and nothing is kept but the best so far. A layer without maps, such as
-    the last linear one, sees the whole image.
+    The net is run no further than the layer, but for one image, and nothing is kept but the best so far. A layer
+    without maps, such as the last linear one, sees the whole image.
 
     Args:
         net: any net.
-        layer: name of a module, or of its rectified output as `bn1.relu`; gives `(N, K, h, w)` or `(N, K)`.
+        layer: name of a module, or of its rectified output as `bn1.relu`; gives `(N, K, h, w)` or `(N, K)`. Of one that
+            runs several times (a ReLU that a block shares) it is the last run.
         batches: images `(N, C, H, W)`, preprocessed, all of one size.
         channels: None for the 8 that reach the largest values.
         count: patches for each channel, fewer where there are fewer images.
@@ -124,9 +126,12 @@ def strongest_patches(
         raise InputError("channels: there is none. Try: channels=None")
     best = _Best(layer, channels, count)
     total = len(batches) if isinstance(batches, Sized) else 0
+    run = 0
     with evaluating(net), torch.no_grad():
         for done, images in enumerate(batches, start=1):
-            best.take(output_of(net, layer, images.to(device_of(net))), tuple(images.shape[1:]))
+            shown = images.to(device_of(net))
+            run = run or runs_of(net, layer, shown[:1])
+            best.take(output_of(net, layer, shown, run=run), tuple(images.shape[1:]))
             on_progress(done, total)
     if best.size is None:
         raise InputError("batches: there is no image in them. Try: a folder with images")
@@ -244,11 +249,13 @@ def maximised(
 
     Each step shifts the image by a few pixels, around its borders, and moves it along the gradient, scaled to one
     size; then the pixels decay, are blurred every 4th step, and are held within 2.5 standard deviations. The net is
-    run no further than the layer. A channel that is 0 for noise everywhere gives no direction: its history stays 0.
+    run no further than the layer in any step. A channel that is 0 for noise everywhere gives no direction: its history
+    stays 0.
 
     Args:
         net: any net.
-        layer: name of a module, or of its rectified output as `bn1.relu`; gives `(N, K, h, w)` or `(N, K)`.
+        layer: name of a module, or of its rectified output as `bn1.relu`; gives `(N, K, h, w)` or `(N, K)`. Of one that
+            runs several times (a ReLU that a block shares) it is the last run.
         channel: of the layer; of a last linear layer, the class.
         input_size: channels, height and width of the image.
         steps: of ascent.
@@ -262,6 +269,11 @@ def maximised(
         InputError: no such layer or channel, or a number out of its range.
     """
     require_input(input_size, 1)
+    if len(input_size) != 3:
+        raise InputError(
+            f"input_size: must be channels, height and width (expected 3 numbers, got {by(input_size)}). "
+            "Try: (3, 224, 224)"
+        )
     at_least = {"steps": (steps, 1), "step_size": (step_size, 0), "jitter": (jitter or 0, 0), "blur": (blur, 0)}
     for name, (value, least) in at_least.items():
         if value < least:
@@ -272,40 +284,29 @@ def maximised(
     reach = min(image.shape[-2:]) // 32 if jitter is None else jitter
     history = []
     with evaluating(net):
+        run = runs_of(net, layer, image)
         for step in range(1, steps + 1):
             shift = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
-            value, gradient = _ascent(net, layer, channel, image.roll(shift, (2, 3)))
+            value, gradient = _ascent(net, layer, channel, image.roll(shift, (2, 3)), run)
             history.append(value)
             size = gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
             image = image + step_size * gradient.roll([-each for each in shift], (2, 3)) / size
             image = image * (1 - decay)
             if blur and step % BLUR_EVERY == 0:
-                image = _blurred(image, blur)
+                image = gaussian_blur(image, blur)
             image = image.clamp(-LIMIT, LIMIT)
-        value, _ = _ascent(net, layer, channel, image)
+        value, _ = _ascent(net, layer, channel, image, run)
     pixels = image[0].float().cpu().numpy()
     return Maximised(layer, channel, pixels, value, np.array(history, dtype=np.float32))
 
 
-def _ascent(net: nn.Module, layer: str, channel: int, image: Tensor) -> tuple[float, Tensor]:
-    """The mean of the channel over its map, and its gradient `(1, C, H, W)`."""
+def _ascent(net: nn.Module, layer: str, channel: int, image: Tensor, run: int) -> tuple[float, Tensor]:
+    """The mean of the channel over its map in this run of the layer, and its gradient `(1, C, H, W)`."""
     image = image.detach().requires_grad_()
-    output = output_of(net, layer, image)
+    output = output_of(net, layer, image, run=run)
     if output.ndim < 2:
         raise InputError(f"layer: {layer!r} has no channels, its output is {tuple(output.shape)}. Try: a convolution")
     _require_channel(layer, channel, output.shape[1])
     value = output[:, channel].mean()
     (gradient,) = torch.autograd.grad(value, image)
     return float(value.detach()), gradient
-
-
-def _blurred(image: Tensor, sigma: float) -> Tensor:
-    """Blurred by a Gaussian of `sigma` pixels, cut off at three of them; borders are mirrored."""
-    reach = min(max(1, round(3 * sigma)), min(image.shape[-2:]) - 1)
-    places = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
-    bell = torch.exp(-(places**2) / (2 * sigma**2))
-    bell = bell / bell.sum()
-    channels = image.shape[1]
-    padded = functional.pad(image, (reach,) * 4, mode="reflect")
-    rows = functional.conv2d(padded, bell[None, None, None].expand(channels, 1, 1, -1), groups=channels)
-    return functional.conv2d(rows, bell[None, None, :, None].expand(channels, 1, -1, 1), groups=channels)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from residuum.errors import InputError
 from residuum.insight.looks import with_gradients
@@ -72,7 +73,7 @@ def gradient_norms(
     """The gradient of the mean cross-entropy with respect to the weight of each convolution and linear layer.
 
     Layers that the logits do not depend on (auxiliary heads) are left out, and those whose weight is made of other
-    parameters (weight normalisation). Memory is that of a training step.
+    parameters (weight normalisation); where none is left, nothing is found. Memory is that of a training step.
 
     Args:
         net: any.
@@ -93,6 +94,8 @@ def gradient_norms(
     state = _state(net, wanted={*layers.values()})
     loss = _loss(net, state, images, labels, batch_statistics)
     weights = [state[weight] for weight in layers.values()]
+    if not weights or not loss.requires_grad:  # no layer has a weight of its own, or none that the logits depend on
+        return []
     gradients = torch.autograd.grad(loss, weights, allow_unused=True)
     found = []
     for name, weight, gradient in zip(layers, weights, gradients, strict=True):
@@ -160,7 +163,7 @@ def _loss(net: nn.Module, state: dict[str, Tensor], images: Tensor, labels: Tens
         raise InputError("images: batch statistics need at least 2, got 1. Try: batch_statistics=False")
     with evaluating(net):
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, _BatchNorm):
                 module.training = batch_statistics
         device = device_of(net)
         return functional.cross_entropy(functional_call(net, state, (images.to(device),)), labels.to(device))

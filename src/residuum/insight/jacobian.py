@@ -105,8 +105,10 @@ def singular_values(
         seed: of the vector Lanczos starts from, and of that by which it finds dead rows.
 
     Raises:
-        InputError: no gradient of `function` can be taken.
+        InputError: no gradient of `function` can be taken, or there are no steps.
     """
+    if steps < 1:
+        raise InputError(f"steps: must be at least 1, got {steps}. Try: {STEPS}")
     jacobian = _Jacobian(function, x)
     with torch.no_grad():
         if max(jacobian.rows, jacobian.columns) <= dense_below:
@@ -267,7 +269,7 @@ def block_spectra(
     net: nn.Module,
     image: Tensor,
     *,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     dense_below: int = DENSE_BELOW,
     steps: int = STEPS,
     tolerance: float = TOLERANCE,
@@ -278,12 +280,12 @@ def block_spectra(
     Args:
         net: with blocks of `residuum.nets.blocks`.
         image: `(1, C, H, W)`, preprocessed.
-        names: of blocks; None for all.
+        names: of blocks, or of one; None for all.
         dense_below, steps, tolerance: as for `singular_values`.
         on_progress: told how many blocks are done, and of how many.
 
     Raises:
-        InputError: the net has no such blocks, or `image` is not one image.
+        InputError: the net has no such blocks, `image` is not one image, or there are no steps.
     """
     if len(image) != 1:
         raise InputError(f"image: a Jacobian is of one image, got {len(image)}. Try: images[:1]")
@@ -326,12 +328,12 @@ def _addition(block: ResidualBlock) -> Function:
     return block
 
 
-def _chosen(net: nn.Module, names: Sequence[str] | None) -> list[tuple[str, ResidualBlock]]:
+def _chosen(net: nn.Module, names: str | Sequence[str] | None) -> list[tuple[str, ResidualBlock]]:
     blocks = blocks_of(net)
     if names is None:
         return blocks
-    known = dict(blocks)
-    for name in names:
+    known, wanted = dict(blocks), [names] if isinstance(names, str) else names
+    for name in wanted:
         if name not in known:
             raise unknown("names", name, known)
-    return [(name, known[name]) for name in names]
+    return [(name, known[name]) for name in wanted]

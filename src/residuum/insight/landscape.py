@@ -5,8 +5,8 @@ is drawn from a normal distribution and each of its filters is scaled to the nor
 
     d_ij  <-  d_ij |w_ij| / |d_ij|        filter j of layer i; of a linear layer, the weights of one output
 
-so that one step means the same in every net whatever the scale of its weights, which BN would hide. Biases and BN stay
-where they are, as with the authors' own plots.
+so that one step means the same in every net whatever the scale of its weights, which BN would hide. Biases, BN and
+whatever else is one number for each map stay where they are, as with the authors' own plots.
 
     net, loss = ..., mean_loss(batches)
     x, y, at = directions(net, 0), directions(net, 1), np.linspace(-1, 1, 21)
@@ -55,17 +55,22 @@ def directions(net: nn.Module, seed: int) -> Direction:
     """A random direction for a net, each filter of the norm of the net's own; the same from `seed` on every device.
 
     Raises:
-        InputError: the net has no weights of two or more dimensions.
+        InputError: the net has no filters.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = {
         name: _scaled(torch.randn(weight.shape, generator=generator).to(weight), weight.detach())
         for name, weight in net.named_parameters()
-        if weight.ndim > 1
+        if _is_filters(name, weight)
     }
     if not steps:
         raise InputError("net: has no weights to move. Try: a net with a convolution or a linear layer")
     return Direction(steps)
+
+
+def _is_filters(name: str, weight: Tensor) -> bool:
+    """Whether a parameter is filters: not a bias, whatever its shape, nor a scale of one number for each map."""
+    return weight.ndim > 1 and weight.numel() > len(weight) and not name.endswith("bias")
 
 
 def _scaled(drawn: Tensor, weight: Tensor) -> Tensor:

@@ -63,10 +63,11 @@ def without(net: nn.Module, names: str | Sequence[str]) -> Iterator[None]:
     """The net with these modules taken out; inside, other modules stand in their places.
 
     Of a block with a shortcut the shortcut is left: the block gives what it would if F(x) were zero. Any other module
-    is passed by, which needs that it gives maps of the shape that it gets; the first forward pass finds out.
+    is passed by, which needs that it gets one tensor and gives one of its shape; the first forward pass finds out.
 
     Raises:
-        InputError: there is no such module, or one lies in another; in a forward pass: the shape would change.
+        InputError: there is no such module, or one lies in another; in a forward pass: it gets or gives not one tensor,
+            or the shape would change.
     """
     chosen = _names(names)
     for inner in chosen:
@@ -81,10 +82,11 @@ def swapped(net: nn.Module, first: str, second: str) -> Iterator[None]:
     """The net with two blocks in each other's place.
 
     Raises:
-        InputError: one of the two is no residual block, or their channels or strides differ.
+        InputError: one of the two is no residual block, their channels or strides differ, or one of them is the first
+            of a pre-activation net, which activates nothing.
     """
     one, other = _block(net, first), _block(net, second)
-    if _form(one) != _form(other):
+    if not may_change_places(one, other):
         raise InputError(
             f"blocks: {first!r} and {second!r} cannot change places: one gives {_words(one)}, the other "
             f"{_words(other)}. Try: two blocks of one stage, not its first"
@@ -107,7 +109,7 @@ def lesions(
     net: nn.Module,
     batches: Batches,
     *,
-    groups: Sequence[str | Sequence[str]] | None = None,
+    groups: str | Sequence[str | Sequence[str]] | None = None,
     on_progress: OnProgress = unheard,
 ) -> list[Lesion]:
     """What the net loses with each group of blocks, in eval mode; the whole net comes first.
@@ -115,13 +117,14 @@ def lesions(
     Args:
         net: any net where `groups` are given.
         batches: images `(N, C, H, W)` and labels `(N,)`; gone through once.
-        groups: modules to take out together; each block of `removable` alone by default.
+        groups: modules to take out together; each block of `removable` alone by default. A single name is one group.
         on_progress: called with forward passes done and in all, 0 where the number of batches is not known.
 
     Raises:
         InputError: there are no images or no blocks; a module is not there or cannot be taken out.
     """
-    chosen = [(name,) for name in removable(net)] if groups is None else [_names(group) for group in groups]
+    wanted = removable(net) if groups is None else (groups,) if isinstance(groups, str) else groups
+    chosen = [_names(group) for group in wanted]
     removed = [(), *chosen]
     measured = _measured(net, batches, [partial(without, net, names) for names in removed], on_progress)
     return [Lesion(names, *values) for names, values in zip(removed, measured, strict=True)]
@@ -165,27 +168,37 @@ class _ShortcutOnly(nn.Module):
 
 
 class _PassedBy(nn.Module):
-    """The identity where a module was that gives maps of the shape that it gets."""
+    """The identity where a module was that gets one tensor, beside numbers and the like, and gives one of its shape."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
         super().__init__()
         self.name, self.module, self.checked = name, module, False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *given: object, **named: object) -> Tensor:
+        tensors = [each for each in (*given, *named.values()) if isinstance(each, Tensor)]
+        if len(tensors) != 1:
+            raise self._refused(f"it is not given one tensor (expected 1, got {len(tensors)})")
         if not self.checked:
-            self._check(x[:1])
+            self._check(tensors[0][:1], *map(_of_one, given), **{name: _of_one(each) for name, each in named.items()})
             self.checked = True
-        return x
+        return tensors[0]
 
-    def _check(self, x: Tensor) -> None:
+    def _check(self, x: Tensor, /, *given: object, **named: object) -> None:
         with evaluating(self.module), torch.no_grad():
-            given = self.module(x)
-        if given.shape != x.shape:
-            shapes = f"expected {tuple(x.shape[1:])}, got {tuple(given.shape[1:])}"
-            raise InputError(
-                f"names: {self.name!r} cannot be taken out, it changes the shape of its maps ({shapes}). "
-                "Try: a block within a stage"
-            )
+            made = self.module(*given, **named)
+        if not isinstance(made, Tensor):
+            raise self._refused(f"it does not give one tensor (expected a Tensor, got {type(made).__name__})")
+        if made.shape != x.shape:
+            shapes = f"expected {tuple(x.shape[1:])}, got {tuple(made.shape[1:])}"
+            raise self._refused(f"it changes the shape of its maps ({shapes})")
+
+    def _refused(self, why: str) -> InputError:
+        return InputError(f"names: {self.name!r} cannot be taken out, {why}. Try: a block within a stage")
+
+
+def _of_one(value: object) -> object:
+    """A batch as its first image alone; anything else as it is."""
+    return value[:1] if isinstance(value, Tensor) else value
 
 
 def _taken_out(name: str, module: nn.Module) -> nn.Module:
@@ -230,22 +243,28 @@ def _block(net: nn.Module, name: str) -> ResidualBlock:
     raise InputError(f"blocks: {name!r} is no residual block. Try: two of {known}, ...")
 
 
-def _form(block: ResidualBlock) -> tuple[int, int, int]:
-    """Channels in, channels out and stride of the branch F: what another block must have to stand in its place."""
+def may_change_places(one: ResidualBlock, other: ResidualBlock) -> bool:
+    """Whether two blocks take and give the same; the first of a pre-activation net alone takes what is activated."""
+    return _form(one) == _form(other)
+
+
+def _form(block: ResidualBlock) -> tuple[int, int, int, bool]:
+    """Channels in, channels out and stride of the branch F, and whether its input is activated in the block."""
     convolutions = [module for module in block.children() if isinstance(module, nn.Conv2d)]
     if not convolutions:
         name = type(block).__name__
         raise InputError(f"blocks: a {name} has no convolutions to tell its shapes by. Try: a block of resnet20")
     stride = int(np.prod([convolution.stride for convolution in convolutions], axis=0)[0])
     stride *= 1 if block.pool is None else 2
-    return convolutions[0].in_channels, convolutions[-1].out_channels, stride
+    return convolutions[0].in_channels, convolutions[-1].out_channels, stride, getattr(block, "activates", True)
 
 
 def _keeps_shape(block: ResidualBlock) -> bool:
-    channels_in, channels_out, stride = _form(block)
+    channels_in, channels_out, stride, _ = _form(block)
     return channels_in == channels_out and stride == 1
 
 
 def _words(block: ResidualBlock) -> str:
-    channels_in, channels_out, stride = _form(block)
-    return f"{channels_out} channels for {channels_in} at stride {stride}"
+    channels_in, channels_out, stride, activates = _form(block)
+    after = "" if activates else " after the stem's activation"
+    return f"{channels_out} channels for {channels_in} at stride {stride}{after}"

@@ -90,7 +90,10 @@ def residual_blocks(net: nn.Module) -> list[tuple[str, ResidualBlock]]:
 
 
 def first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Name and module of the convolution that sees the image.
+    """Name and module of a net's first convolution, which is the one that sees the image.
+
+    It is the first in the order in which the net's parts were made: without an image nothing runs. That is the order of
+    all nets of ours; a net of another hand whose parts are made in another order gives another convolution.
 
     Raises:
         InputError: the net has no convolution.

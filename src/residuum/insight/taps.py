@@ -7,7 +7,7 @@ function, so that no module has it: the last map of a pre-activation net, the st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from residuum.costing.limits import ERRORS
+from residuum.costing.modes import in_mode
 from residuum.errors import InputError
 
 RELU = ".relu"
@@ -37,8 +39,14 @@ def tapped(net: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
         yield outputs
 
 
-def output_of(net: nn.Module, name: str, images: Tensor) -> Tensor:
-    """What a layer gives for images `(N, C, H, W)`, the first time that it runs; the net is run no further.
+def output_of(net: nn.Module, name: str, images: Tensor, *, run: int = 1) -> Tensor:
+    """What a layer gives for images `(N, C, H, W)`; the net is run no further.
+
+    Args:
+        net: any net.
+        name: of the layer.
+        images: to show.
+        run: which of its runs, from 1, where the layer runs several times; the last where it runs less often.
 
     Raises:
         InputError: the net has no layer of that name, or it does not run, or gives no tensor.
@@ -47,14 +55,37 @@ def output_of(net: nn.Module, name: str, images: Tensor) -> Tensor:
 
     def stop(_: str, output: Tensor) -> None:
         found.append(output)
-        raise _Reached
+        if len(found) == run:
+            raise _Reached
+
+    with suppress(_Reached), _listening(net, [name], stop):
+        net(images)
+    if not found:
+        raise InputError(f"layer: {name!r} gives no tensor when the net runs. Try: one of {_some(net)}")
+    return found[-1]
+
+
+def runs_of(net: nn.Module, name: str, image: Tensor) -> int:
+    """How often a layer runs for an image `(1, C, H, W)`: several times where a net shares one ReLU, say.
+
+    Of a net that does not take the image behind the layer, as a classifier of another size, how often until then.
+
+    Raises:
+        InputError: the net has no layer of that name. What the net raises before the layer has run is passed on.
+    """
+    runs = 0
+
+    def count(_: str, output: Tensor) -> None:
+        nonlocal runs
+        runs += 1
 
     try:
-        with _listening(net, [name], stop):
-            net(images)
-    except _Reached:
-        return found[0]
-    raise InputError(f"layer: {name!r} gives no tensor when the net runs. Try: one of {_some(net)}")
+        with torch.no_grad(), _listening(net, [name], count):
+            net(image)
+    except ERRORS:
+        if not runs:
+            raise
+    return runs
 
 
 def module_of(net: nn.Module, name: str) -> nn.Module:
@@ -84,16 +115,9 @@ def device_of(net: nn.Module) -> torch.device:
     return next((each.device for each in net.parameters()), torch.device("cpu"))
 
 
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
+def evaluating(net: nn.Module) -> AbstractContextManager[None]:
     """The net in eval mode, then each of its modules in the mode that it was in; parameters keep their gradients."""
-    modes = [(module, module.training) for module in net.modules()]
-    try:
-        net.eval()
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    return in_mode(net, training=False)
 
 
 @contextmanager

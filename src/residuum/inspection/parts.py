@@ -34,6 +34,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from residuum.costing.count import cost
 from residuum.errors import InputError
@@ -45,7 +46,7 @@ from residuum.insight.filters import first_filters, maximised, strongest_patches
 from residuum.insight.gradients import gradient_norms, gradient_split
 from residuum.insight.jacobian import block_spectra
 from residuum.insight.landscape import directions, line, mean_loss, plane
-from residuum.insight.lesions import lesions, removable, swaps
+from residuum.insight.lesions import lesions, may_change_places, removable, swaps
 from residuum.insight.paths import gradient_by_length, path_lengths
 from residuum.insight.places import residual_blocks, stages
 from residuum.insight.probes import embedding, linear_probes, stage_features
@@ -141,13 +142,15 @@ def _anatomy(subject: Subject, task: Task) -> None:
 def _gradients(subject: Subject, task: Task) -> None:
     images, labels = subject.few(IN_TRAINING), subject.few_labels(IN_TRAINING)
     remarks = []
-    normalises = any(isinstance(module, nn.BatchNorm2d) for module in subject.net.modules())
+    normalises = any(isinstance(module, _BatchNorm) for module in subject.net.modules())
     own = subject.untrained and normalises and len(images) > 1
     if subject.untrained and normalises and not own:
         remarks.append(UNNORMALISED)
     task.found["labels"] = "data" if subject.samples else "answers"
     task.found["statistics"] = "batch" if own else "running"
     norms = gradient_norms(subject.net, images, labels, batch_statistics=own)
+    if not norms:
+        raise InputError("net: no layer has a weight of its own, so no gradient is shown. Try: a net of convolutions")
     task.found["layers"] = [asdict(each) for each in norms]
     task.step(1, 2)
     try:
@@ -282,9 +285,12 @@ def _several(names: Sequence[str]) -> list[list[str]]:
 
 def _pairs(net: nn.Module) -> list[tuple[str, str]]:
     """Neighbours that can change places: both keep the shape of their maps."""
-    names = [name for name, block in residual_blocks(net) if isinstance(block.downsample, nn.Identity)]
-    pairs = pairwise(names)
-    return [(one, other) for one, other in pairs if one.rpartition(".")[0] == other.rpartition(".")[0]]
+    blocks = [(name, block) for name, block in residual_blocks(net) if isinstance(block.downsample, nn.Identity)]
+    return [
+        (one, other)
+        for (one, first), (other, second) in pairwise(blocks)
+        if one.rpartition(".")[0] == other.rpartition(".")[0] and may_change_places(first, second)
+    ]
 
 
 @torch.no_grad()

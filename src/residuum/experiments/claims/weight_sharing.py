@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from residuum.costing.arithmetic import Shape, Step, Window, chain, conv
+from residuum.costing.arithmetic import ImageShape, Step, Window, chain, conv
 from residuum.experiments.claim import Claim, Conclusion
 from residuum.experiments.evidence import Evidence
 from residuum.records.finding import Arm, Comparison
@@ -40,7 +40,7 @@ class Layer:
 
     net: str
     name: str
-    image: Shape
+    image: ImageShape
     window: Window
     published: Text = NOTHING
     printed: tuple[tuple[Quantity, int], ...] = ()
