@@ -147,9 +147,24 @@ def test_a_last_line_that_was_cut_is_left_out(run: Run, rest: bytes) -> None:
     path = run.path / "metrics.jsonl"
     path.write_bytes(path.read_bytes() + rest)
     assert [record["step"] for record in run.metrics()] == [10, 20]
+    assert run.damaged_metrics() == []
     run.rewind_metrics(20)
     run.append_metrics({"step": 30})
     assert [record["step"] for record in run.metrics()] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("bad", ["{", '{"step": 3', "\0\0", "[]", "", '{"step": "20"}'])
+def test_a_damaged_line_costs_its_own_epoch_only(run: Run, bad: str) -> None:
+    for step in (10, 20, 30):
+        run.append_metrics({"step": step})
+    path = run.path / "metrics.jsonl"
+    first, _, last = path.read_text().splitlines()
+    path.write_text("\n".join([first, bad, last]) + "\n")
+    assert [record["step"] for record in run.metrics()] == [10, 30]
+    assert run.damaged_metrics() == [2]
+    run.rewind_metrics(30)
+    assert [record["step"] for record in run.metrics()] == [10, 30]
+    assert run.damaged_metrics() == []
 
 
 @pytest.mark.parametrize("call", ["create", "write", "fsync"])
@@ -396,6 +411,14 @@ def test_a_config_of_another_shape_is_damaged(run: Run, change: dict[str, Any]) 
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(DamagedError, match=rf"run\.json: {next(iter(change))}"):
         _ = run.config
+
+
+def test_a_config_from_before_channels_were_kept_is_read(run: Run) -> None:
+    path = run.path / "run.json"
+    kept = json.loads(path.read_text())
+    del kept["channels"]
+    path.write_text(json.dumps(kept))
+    assert run.config.channels is None
 
 
 def test_dumps_is_readable() -> None:

@@ -100,6 +100,7 @@ class RunConfig(BaseModel):
         data: name of a set, or the absolute path of a folder; `data_dir` is where a set's files lie.
         data_fingerprint: of the training set as it was.
         class_names: by label.
+        channels: of the images; None in Runs from before this was kept.
         seed, recipe: as trained.
         skipped: files that were not used, with their reasons.
         start: the weights it began with; None for random ones.
@@ -114,6 +115,7 @@ class RunConfig(BaseModel):
     data_dir: str | None
     data_fingerprint: str
     class_names: tuple[str, ...]
+    channels: int | None = None
     seed: int
     recipe: dict[str, Any]
     skipped: tuple[tuple[str, str], ...] = ()
@@ -269,20 +271,18 @@ class Run:
         return self._read("result.json")
 
     def metrics(self) -> list[Record]:
-        """The line of each finished epoch, in order; a last line cut by a crash is left out."""
+        """The line of each finished epoch, in order; one that cannot be read is left out."""
+        return [record for record in self._lines() if record is not None]
+
+    def damaged_metrics(self) -> list[int]:
+        """Numbers (from 1) of the lines that cannot be read, but for a last one: a crash may have cut it."""
+        return [number for number, record in enumerate(self._lines()[:-1], start=1) if record is None]
+
+    def _lines(self) -> list[Record | None]:
         path = self.path / "metrics.jsonl"
         if not path.exists():
             return []
-        records = []
-        for line in path.read_text(errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                break
-            if not isinstance(record, dict) or not isinstance(record.get("step"), int):
-                break
-            records.append(record)
-        return records
+        return [_record(line) for line in path.read_text(errors="replace").splitlines()]
 
     def append_metrics(self, record: Record) -> None:
         """Add the line of an epoch, through to the disk: a checkpoint of the same step must not outlive it."""
@@ -383,6 +383,15 @@ class Run:
 
 def _mean_image(image: NDArray[np.float32]) -> dict[str, Tensor]:
     return {"mean_image": torch.from_numpy(image)}
+
+
+def _record(line: str) -> Record | None:
+    """A line of `metrics.jsonl`; None where it is none."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def _is_leftover(entry: Path) -> bool:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from residuum.cli import main
 from residuum.data.augment import CropFlip
 from residuum.data.source import Dataset
-from residuum.errors import InputError
-from residuum.training import budget, recipes
-from residuum.training.budget import mean_area, within
+from residuum.errors import InputError, Interrupted
+from residuum.training import budget, loop, recipes
+from residuum.training.budget import mean_area, seconds_of_a_step, within
 from residuum.training.recipe import Execution
 from residuum.training.recipes import Preset, recipe
+from residuum.training.schedules import StepDecay
 
 RECIPE = recipe("digits").changed({"batch_size": 100, "holdout": 0.5})
 
@@ -51,6 +55,33 @@ def test_a_long_training_has_its_presets(digits_data: Dataset, monkeypatch: pyte
     pads = [within(minutes * 1.1, net, photographs, wide, Execution()).augmentation
             for net in ("resnet20", "resnet18", "resnet18:imagenet", "a/run")]  # fmt: skip
     assert pads == [CropFlip(pad=pad, flip="alternating") for pad in (8, 56, 56, 56)]
+
+
+def test_steps_are_timed_where_a_look_makes_the_device_wait(
+    digits_data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, which is not asked after every step."""
+    seldom = loop.steps_between_looks
+    monkeypatch.setattr(loop, "steps_between_looks", lambda device, steps: seldom(torch.device("cuda"), steps))
+    assert seconds_of_a_step("resnet8_narrow", digits_data, RECIPE, Execution()) > 0
+
+
+def test_a_signal_while_steps_are_timed_names_no_run(digits_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget._Watch, "stepped", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    told = "minutes: stopped while steps were timed, nothing was begun. Try: the same command again"
+    with pytest.raises(Interrupted) as caught:
+        within(10, "resnet8_narrow", digits_data, RECIPE, Execution())
+    assert (str(caught.value), caught.value.signal_number) == (told, signal.SIGTERM)
+
+
+def test_milestones_move_with_the_length(digits_data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "seconds_of_a_step", lambda *_: 0.5)
+    falling = RECIPE.changed({"steps": 4000, "schedule": {"kind": "step-decay", "milestones": (2000, 3000)}})
+    found = within(2, "resnet8_narrow", digits_data, falling, Execution())
+    steps = found.num_steps(found.num_images(digits_data))
+    assert 200 < steps < 240
+    assert isinstance(found.schedule, StepDecay)
+    assert found.schedule.milestones == (round(steps / 2), round(steps * 3 / 4))
 
 
 def test_smaller_images_cost_less() -> None:

@@ -268,6 +268,20 @@ def test_statistics_are_estimated_again_and_then_kept(tmp_path: Path, weights: C
     assert not changed(first, last) & buffers
 
 
+def test_statistics_of_a_net_of_your_own_are_estimated_again_and_then_kept(
+    tmp_path: Path, weights: Classifier, digits_data: Dataset
+) -> None:
+    listener, own = Listener(), copy.deepcopy(weights.net)
+    changes = SHORT | {"batch_norm": "re-estimated"}
+    run = train(own, digits_data, recipe=recipe("digits"), changes=changes, out=tmp_path / "r", observer=listener)
+    assert run.config.own_net
+    assert "statistics of batch normalisation computed anew from training images" in listener.told
+    before, first, last = weights.net.state_dict(), state_at(run, 0), own.state_dict()
+    buffers = {name for name, _ in own.named_buffers()}
+    assert {name for name in buffers if "running" in name} <= changed(before, first) <= buffers
+    assert not changed(first, last) & buffers
+
+
 def test_statistics_estimated_again_are_those_of_the_images(weights: Classifier, digits_data: Dataset) -> None:
     net, images = copy.deepcopy(weights.net), images_of(weights, digits_data.train)
     batch_norm.re_estimate(net, images.split(64))

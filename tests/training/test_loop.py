@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
+import signal
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,10 @@ from torch.nn import functional
 
 from residuum.data.batches import sample_order
 from residuum.data.source import Dataset
-from residuum.errors import InputError, TrainingError
+from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.nets.resnet import ResNet
+from residuum.training.loop import compiled, steps_between_looks
+from residuum.training.observer import Silent
 from residuum.training.prepare import choose_device, with_holdout
 from residuum.training.recipe import Execution
 from residuum.training.recipes import recipe
@@ -117,9 +123,24 @@ def test_holdout_keeps_images_out_of_training(digits_data: Dataset) -> None:
     assert with_holdout(digits_data, 0.1) is digits_data
 
 
+class Answering(nn.Module):
+    """A net whose answers come in a tuple: always, or in training only."""
+
+    def __init__(self, *, always: bool) -> None:
+        super().__init__()
+        self.always, self.linear = always, nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> object:
+        logits = self.linear(x.flatten(1))
+        return (logits, logits) if self.always or self.training else logits
+
+
 @pytest.mark.parametrize(
     ("net", "message"),
     [
+        (Answering(always=True), r"net: answers with a tuple \(expected logits, a tensor of shape \(1, 10\)\)\. Try: "),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).requires_grad_(False), r"no parameters that learn, .*Try: net"),
+        (nn.Flatten(), r"net: has no parameters that learn"),
         (nn.Sequential(nn.Conv2d(3, 10, 8), nn.Flatten()), r"cannot take images of shape \(1, 1, 8, 8\)"),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 7)), r"answers with shape \(1, 7\) \(expected \(1, 10\)"),
     ],
@@ -130,6 +151,65 @@ def test_a_net_that_does_not_fit_the_data_is_refused_and_nothing_is_written(
     with pytest.raises(InputError, match=message):
         train(net, digits_data, recipe=RECIPE, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_net_that_answers_otherwise_in_training_is_refused(tmp_path: Path, digits_data: Dataset) -> None:
+    with pytest.raises(InputError, match=r"net: answers in training mode with a tuple \(expected a tensor of logits\)"):
+        train(Answering(always=False), digits_data, recipe=RECIPE, out=tmp_path / "run")
+
+
+def test_a_net_is_left_in_eval_mode_however_its_training_ends(tmp_path: Path, digits_data: Dataset) -> None:
+    class SignalAt(Silent):
+        def stepped(self, step: int, loss: float) -> None:
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+    alone = replace(digits_data, val=None, test=None)
+    whole, stopped, wild = net(), net(), net()
+    train(whole, alone, recipe=RECIPE, out=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(stopped, alone, recipe=RECIPE, out=tmp_path / "stopped", observer=SignalAt())
+    with pytest.raises(TrainingError):
+        train(wild, alone, recipe=RECIPE.changed({"learning_rate": 1e38}), out=tmp_path / "wild")
+    assert not any(module.training for each in (whole, stopped, wild) for module in each.modules())
+
+
+@pytest.mark.parametrize(
+    ("device", "steps", "expected"),
+    [("cpu", 64_000, 1), ("cuda", 16, 1), ("cuda", 20, 1), ("cuda", 100, 5), ("cuda", 1000, 50), ("cuda", 64_000, 50)],
+)
+def test_a_gpu_is_asked_how_it_goes_twenty_times_at_least(device: str, steps: int, expected: int) -> None:
+    assert steps_between_looks(torch.device(device), steps) == expected
+
+
+def test_milestones_beyond_the_end_are_told(tmp_path: Path, digits_data: Dataset) -> None:
+    told: list[str] = []
+
+    class Listener(Silent):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    class Stop(Listener):
+        def started(self, title: str, step: int, steps: int, batch_size: int) -> None:
+            raise KeyboardInterrupt
+
+    short = replace(recipe("paper_cifar"), steps=40_000)
+    with pytest.raises(KeyboardInterrupt):
+        train("resnet8_narrow", digits_data, recipe=short, out=tmp_path / "short", observer=Stop())
+    assert [text for text in told if "milestones" in text] == [
+        "note milestones 48,000 of the schedule lie beyond the last of 40,000 updates, so the learning rate stays "
+        "high. Try: the recipe at its own length and the new one in the changes of train, which move them"
+    ]
+    told.clear()
+    changes = {"epochs": 2, "batch_size": 64}
+    run = train(
+        "resnet8_narrow", digits_data, recipe="paper_cifar", changes=changes, out=tmp_path / "r", observer=Listener()
+    )
+    assert not [text for text in told if "milestones" in text]
+    assert [round(record["learning_rate"], 6) for record in run.metrics()] == [0.1, 0.01, 0.001]
 
 
 @pytest.mark.parametrize(
@@ -153,6 +233,25 @@ def test_compile_falls_back_where_there_is_no_compiler(
     plain = train(twin, digits_data, recipe=RECIPE, out=tmp_path / "plain").result
     fallen = train(tiny_net, digits_data, recipe=RECIPE.changed({"compile": True}), out=tmp_path / "c").result
     assert plain["weights_sha256"] == fallen["weights_sha256"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("platform", "named", "is_compiled"),
+    [("linux", None, False), ("linux", "clang++", True), ("linux", "g++", False), ("darwin", None, True)],
+)
+def test_a_compiler_counts_only_where_torch_compile_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, named: str | None, is_compiled: bool
+) -> None:
+    """A machine with clang++ alone."""
+    (tmp_path / "clang++").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(torch, "compile", lambda net: "compiled")
+    monkeypatch.delenv("CXX", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CXX", named)
+    net = nn.Linear(1, 1)
+    assert compiled(net, Silent()) == ("compiled" if is_compiled else net)
 
 
 def test_an_image_folder_trains(tmp_path: Path, image_folder: Path) -> None:

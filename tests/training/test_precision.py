@@ -55,6 +55,18 @@ def test_weights_that_meet_only_padding_are_those_without_a_gradient(
     assert torch.equal(torch.zeros_like(without) if found is None else found, without)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (3, 1)])
+@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (4, 1), (2, 3), (4, 3), (3, 2)])
+def test_same_padding_of_an_even_kernel_pads_more_after(size: tuple[int, int], kernel: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(2, 2, kernel, padding="same", dilation=dilation)
+    conv(torch.rand(3, 2, *size) + 1).sum().backward()
+    assert conv.weight.grad is not None
+    found, without = strays(conv, size), (conv.weight.grad == 0).all(dim=(0, 1))
+    assert torch.equal(torch.zeros_like(without) if found is None else found, without)
+
+
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(3, 2, 1), (3, 4, 3), (7, 2, 1), (7, 1, 2), (3, 1, 8)])
 def test_their_gradients_are_zero_in_bf16_as_well(kernel: int, stride: int, side: int) -> None:
     torch.manual_seed(0)

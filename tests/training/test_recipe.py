@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from residuum.data.augment import CropFlip, ScaleCropFlip
-from residuum.data.source import ArrayImages, Split
+from residuum.data.source import ArrayImages, Dataset, Split
 from residuum.errors import InputError
 from residuum.nets.catalog import CATALOG
 from residuum.training.recipe import Execution, Orthogonal, Recipe
@@ -23,6 +23,7 @@ from residuum.training.recipes import (
     default_recipe,
     fast_cifar,
     fast_cifar_recipe,
+    finetune,
     folder,
     paper_cifar,
     paper_imagenet,
@@ -110,6 +111,21 @@ def test_fast_cifar_grows_in_proportion() -> None:
     assert recipe("fast_cifar", "vgg11_bn").growing == (), "a net that needs the whole image"
 
 
+@pytest.mark.parametrize("side", [16, 24, 40, 48, 56, 64, 224])
+def test_fast_cifar_of_another_size_is_in_proportion_however_it_is_asked_for(side: int) -> None:
+    assert recipe("fast_cifar", "resnet20").changed({"image_size": side}) == fast_cifar(image_size=side)
+    given = {"growing": ((0.5, 9),), "augmentation": {"kind": "crop-flip", "pad": 3}}
+    changed = recipe("fast_cifar", "resnet20").changed({"image_size": side} | given)
+    assert (changed.growing, changed.augmentation) == (((0.5, 9),), CropFlip(pad=3))
+
+
+def test_crops_of_small_images_keep_their_proportion_where_the_recipe_says_so() -> None:
+    assert finetune(image_size=32).changed({"image_size": 16}).augmentation == CropFlip(pad=2)
+    assert finetune(image_size=8).changed({"image_size": 32}).augmentation == CropFlip(pad=4)
+    for pads_by_four in (recipe("cifar"), recipe("paper_cifar", "alexnet")):
+        assert pads_by_four.changed({"image_size": 128}).augmentation == CropFlip(pad=4)
+
+
 def test_presets_are_for_long_trainings() -> None:
     fast = recipe("fast_cifar", "resnet20")
     (long,) = PRESETS["fast_cifar"]
@@ -140,6 +156,7 @@ def test_nets_without_batch_normalisation_get_a_tenth_of_the_rate(name: str, dig
     for usual, got in (
         (0.1, recipe("digits", name)),
         (0.1, recipe("paper_cifar", name)),
+        (0.1, recipe("paper_imagenet", name)),
         (0.1, default_recipe(digits_data, name, entry.input_size)),
         (0.05, recipe("folder", name)),
         (0.05, default_recipe(photographs, name, entry.input_size)),
@@ -177,6 +194,25 @@ def test_steps_and_epochs_replace_each_other() -> None:
     assert recipe("digits").changed({"steps": 7}).num_steps(1297) == 7
 
 
+def test_milestones_keep_their_shares_of_all_updates(digits_data: Dataset) -> None:
+    def milestones(changes: dict[str, object], dataset: Dataset | None = digits_data) -> tuple[int, ...]:
+        schedule = paper_cifar().changed(changes, dataset=dataset).schedule
+        assert isinstance(schedule, StepDecay)
+        return schedule.milestones
+
+    assert milestones({}) == milestones({"steps": 64_000}) == milestones({"batch_size": 64}) == (32_000, 48_000)
+    assert milestones({"steps": 1000}) == milestones({"steps": 1000}, None) == (500, 750)
+    assert milestones({"epochs": 30}) == (152, 228), "of 304 updates: 1,297 images in batches of 128"
+    assert milestones({"epochs": 30, "batch_size": 64}) == (304, 456)
+    assert milestones({"epochs": 30}, None) == (32_000, 48_000), "nobody knows how many updates these are"
+    kept_out = replace(digits_data, val=None)
+    assert milestones({"epochs": 30, "holdout": 0.5}, kept_out) == (76, 114), "of 152, half of the images kept out"
+    given = {"steps": 1000, "schedule": {"kind": "step-decay", "milestones": (10, 20)}}
+    assert milestones(given) == (10, 20)
+    longer = paper_cifar().changed({"epochs": 30}, dataset=digits_data).changed({"epochs": 60}, dataset=digits_data)
+    assert longer.schedule == StepDecay(milestones=(304, 456))
+
+
 def test_an_optional_field_can_be_taken_away() -> None:
     changed = paper_cifar(warm_up=True).changed({"bn_group": None, "warm_up": None, "augmentation": None})
     assert (changed.bn_group, changed.warm_up, changed.augmentation) == (None, None, None)
@@ -206,6 +242,10 @@ def test_scales_keep_their_proportion_to_the_image_size() -> None:
         ({"steps": 2.5}, "recipe.steps"),
         ({"augmentation": {"kind": "crop-flip", "pad": -1}}, "pad: must be at least 0, got -1"),
         ({"lerning_rate": 1}, "Try: learning_rate"),
+        ({"weight_decay": -1e-4}, "weight_decay: must be at least 0 and at most 10, got -0.0001. Try: 0.0001"),
+        ({"nesterov": True, "momentum": 0.0}, "nesterov: needs momentum, got momentum 0. Try: momentum=0.9"),
+        ({"warm_up": {"window": 0}}, "window: must be at least 1, got 0. Try: 100"),
+        ({"schedule": {"kind": "plateau", "patience": 0}}, "patience: must be at least 1, got 0. Try: 5"),
     ],
 )
 def test_values_out_of_range_are_refused(change: dict[str, object], message: str) -> None:

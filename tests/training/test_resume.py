@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +19,16 @@ import pytest
 import torch
 from crashing import Crash, CrashAt
 
+from residuum.cli import main
 from residuum.data.digits import digits
+from residuum.data.open import open_dataset
 from residuum.data.source import Dataset
 from residuum.errors import DamagedError, InputError, Interrupted, InUseError
 from residuum.files.lock import lock_directory
 from residuum.nets.resnet import ResNet, Variant
 from residuum.run import Run
+from residuum.training import start
+from residuum.training.checkpoint import read_state
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution
 from residuum.training.recipes import recipe
@@ -196,6 +201,93 @@ def test_no_checkpoint_that_verifies_is_an_error_that_says_so(tmp_path: Path, di
         (checkpoint / "state.json").write_text("{}")
     with pytest.raises(DamagedError, match=r"state.json: size differs .* no older checkpoint is left"):
         resume(run.path, net=fresh_net(), data=digits_data)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"{}", b'{"progress": 3}', b"[" * 100_000])
+def test_a_state_of_another_shape_is_damaged(content: bytes) -> None:
+    with pytest.raises(DamagedError, match=r"checkpoint: does not fit this training \(.*\)\. Try: "):
+        read_state({"state.json": content})
+    with pytest.raises(DamagedError, match=r"does not fit this training \('state\.json'\)"):
+        read_state({})
+
+
+def test_what_a_state_says_of_its_circumstances() -> None:
+    def saved(**circumstances: object) -> Any:
+        state = {"progress": {"step": 3}, "circumstances": circumstances}
+        return read_state({"state.json": json.dumps(state).encode()})
+
+    assert (saved(fused=None, threads=2).plain, saved(fused="x").plain, saved().plain) == (True, False, False)
+    assert [saved(threads=value).threads for value in (2, 0, None, "2")] == [2, None, None, None]
+    assert saved().threads is None
+    assert saved(threads=2, torch="1").differences({"threads": 1, "torch": "1"}) == ["threads 2 != 1"]
+    assert read_state({"state.json": b'{"progress": {"step": 3}}'}).progress.step == 3
+
+
+def test_a_damaged_line_of_the_metrics_is_told_and_the_others_stay(
+    tmp_path: Path, digits_data: Dataset, undisturbed: dict[str, Any]
+) -> None:
+    run = crashed(tmp_path, digits_data)
+    path = run.path / "metrics.jsonl"
+    path.write_text("?" + path.read_text())
+    told: list[str] = []
+
+    class Listener(Silent):
+        def message(self, text: str) -> None:
+            told.append(text)
+
+    resumed = resume(run.path, net=fresh_net(), data=digits_data, observer=Listener())
+    assert "metrics.jsonl: line 1 is damaged, its epoch is left out of the curves" in told
+    assert [without_time(record) for record in resumed.metrics()] == undisturbed["metrics"][1:]
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_a_result_without_the_line_of_the_last_epoch_is_refused_and_can_be_mended(
+    tmp_path: Path, digits_data: Dataset, undisturbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(start, "write_run_report", crash)
+        with pytest.raises(Crash):
+            train(fresh_net(), digits_data, recipe=RECIPE, out=tmp_path / "r", execution=EVERY_STEP)
+    run, path = Run.open(tmp_path / "r"), tmp_path / "r" / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:left]))
+    newest = run.checkpoints()[-1]
+    with pytest.raises(DamagedError, match=rf"line of step 15, the last one, is missing .* Try: delete {newest}, "):
+        resume(run.path, net=fresh_net(), data=digits_data)
+    assert run.result is None
+    shutil.rmtree(newest)
+    mended = resume(run.path, net=fresh_net(), data=digits_data)
+    assert mended.result["train"] == undisturbed["result"]["train"]  # type: ignore[index]
+    *before, last = undisturbed["metrics"]
+    assert [without_time(each) for each in mended.metrics()] == [*before[:left], last]
+
+
+def test_a_folder_that_was_opened_in_grey_is_opened_so_again(tmp_path: Path, image_folder: Path) -> None:
+    changes = {"steps": 3, "batch_size": 4, "image_size": 16}
+    grey = open_dataset(image_folder, channels=1)
+    with pytest.raises(Crash):
+        train("resnet8_narrow", grey, changes=changes, out=tmp_path / "r", execution=EVERY_STEP, observer=CrashAt(2))
+    run = resume(tmp_path / "r")
+    assert run.config.channels == 1
+    assert run.classifier().preprocessing.channels == 1
+
+
+def test_several_processes_of_torchrun_are_refused(
+    tmp_path: Path, digits_data: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = crashed(tmp_path, digits_data)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="WORLD_SIZE: training on several GPUs in one run is not supported"):
+        resume(run.path, net=fresh_net(), data=digits_data)
+    assert main(["train", "resnet8_narrow", "--data", "digits", "--out", str(tmp_path / "other")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("(expected 1 process, got 4). Try: residuum train without torchrun, several seeds at once "
+                         "with --seeds 4 --side-by-side 4")  # fmt: skip
+    assert not (tmp_path / "other").exists()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert resume(run.path, net=fresh_net(), data=digits_data).result is not None
 
 
 def test_other_threads_are_said_to_change_the_bits(tmp_path: Path, digits_data: Dataset) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from residuum.errors import InputError
 from residuum.training.recipes import paper_cifar
 from residuum.training.schedules import (
     OneCycle,
@@ -71,6 +72,27 @@ def test_plateau_drops_after_patience_epochs_without_a_fall() -> None:
         state = after_epoch(schedule, state, error)
         rates.append(rate(1.0, schedule, None, state, 0, 10))
     assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (WarmUp, {"window": 0}, "window: must be at least 1, got 0. Try: 100"),
+        (WarmUp, {"factor": 0.0}, "factor: must be above 0 and at most 1, got 0.0. Try: 0.1"),
+        (WarmUp, {"until_error": float("nan")}, "until_error: must be above 0 and at most 1, got nan. Try: 0.8"),
+        (StepDecay, {"milestones": (-1, 5)}, "milestones: must be at least 0, got (-1, 5). Try: (32000, 48000)"),
+        (StepDecay, {"milestones": (5,), "factor": 0.0}, "factor: must be above 0, got 0.0. Try: 0.1"),
+        (OneCycle, {"rise": 1.5}, "rise: must be at least 0 and at most 1, got 1.5. Try: 0.3"),
+        (OneCycle, {"start": -0.1}, "start: must be at least 0 and at most 1, got -0.1. Try: 0.04"),
+        (Plateau, {"patience": 0}, "patience: must be at least 1, got 0. Try: 5"),
+        (Plateau, {"factor": -1.0}, "factor: must be above 0, got -1.0. Try: 0.1"),
+        (Plateau, {"threshold": -0.1}, "threshold: must be at least 0 and below 1, got -0.1. Try: 0.001"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(kind: type, values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        kind(**values)
+    assert str(caught.value) == message
 
 
 def test_other_schedules_forget_epochs() -> None:

@@ -20,11 +20,13 @@ from typing import Any, TextIO
 
 import torch
 
+from residuum.data.decode import decoding_with
 from residuum.data.source import Dataset
 from residuum.errors import InputError, InUseError, ResiduumError
 from residuum.plans.one_by_one import make
 from residuum.plans.plan import PlannedRun
 from residuum.records.environment import source_digest
+from residuum.training.loop import MemoryFullError
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.start import open_data
@@ -130,13 +132,14 @@ def main() -> int:
     try:
         if source_digest() != job.source_sha256:
             raise InputError("residuum: its source changed while it ran. Try: the same command again")
-        _make(job, told)
+        with decoding_with(job.execution.workers):
+            _make(job, told)
+    except (MemoryFullError, torch.OutOfMemoryError):
+        told.tell("failed", "", "the memory of the device is full. Try: the same command with a smaller --side-by-side")
+        return 1
     except ResiduumError as error:
         told.tell("failed", type(error).__name__, str(error))
         return error.exit_code
-    except torch.OutOfMemoryError:
-        told.tell("failed", "", "the memory of the device is full. Try: the same command with a smaller --side-by-side")
-        return 1
     except Exception as error:
         told.tell("failed", "", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
         return 1

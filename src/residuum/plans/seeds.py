@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from residuum.data.open import NAMES
 from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.files.atomic import TEMPORARY_PREFIX
 from residuum.plans.at_once import divided, how_many_of, require_side_by_side
@@ -142,12 +141,12 @@ def _config(
 ) -> SeedsConfig:
     assert isinstance(asked.net, str)
     at_once = _at_once(asked, len(seeds), side_by_side, execution)
-    name, origin = asked.dataset.name, asked.origin
+    origin = asked.origin
     return SeedsConfig(
         net=asked.net,
         start=origin.model if origin else None,
         start_sha256=digest(origin.classifier.net.state_dict()) if origin else None,
-        data=name if name in NAMES else str(Path(name).resolve()),
+        data=asked.dataset.reference,
         data_dir=str(Path(data_dir).resolve()) if data_dir is not None else None,
         data_fingerprint=asked.dataset.fingerprint,
         recipe=json.loads(json.dumps(asked.recipe.to_json())),

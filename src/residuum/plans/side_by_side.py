@@ -22,7 +22,6 @@ from pathlib import Path
 
 import residuum
 from residuum import errors
-from residuum.data.open import NAMES
 from residuum.errors import Interrupted, ResiduumError
 from residuum.plans.child import GRACE_SECONDS, Job
 from residuum.plans.plan import Executed, Failure, OnEnd, Plan, PlannedRun, PlanObserver, unheard, work_of
@@ -86,7 +85,7 @@ def _job(planned: PlannedRun, plan: Plan, execution: Execution) -> Job:
     return Job(
         planned=planned,
         path=str(plan.path(planned)),
-        data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
+        data=dataset.reference,
         data_dir=str(plan.data_dir) if plan.data_dir is not None else None,
         channels=dataset.channels,
         images=len(dataset.train),

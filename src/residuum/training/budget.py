@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from residuum.data.source import Dataset
-from residuum.errors import InputError
+from residuum.errors import InputError, Interrupted
 from residuum.nets import catalog
 from residuum.training.observer import Silent
 from residuum.training.prepare import OWN_NET_SIZE, net_size
@@ -36,6 +36,8 @@ def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, ex
 
     Raises:
         InputError: `minutes` is not above 0, or too few for a tenth of an epoch.
+        Interrupted: stopped by a signal while steps were timed.
+        TrainingError: as `train`.
     """
     if not 0 < minutes < float("inf"):
         raise InputError(f"minutes: must be above 0, got {minutes:g}. Try: --minutes 10")
@@ -43,7 +45,7 @@ def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, ex
     name = str(net).partition(":")[0]
     known = name if catalog.knows(name) else ""
     side = recipe.image_size or min(dataset.image_size or (net_size(known) if known else OWN_NET_SIZE,))
-    images = len(dataset.train) * (1 - recipe.holdout if dataset.val is None else 1)
+    images = recipe.num_images(dataset)
 
     def epochs_of(one: Recipe) -> float:
         return SHARE * 60 * minutes / (step * mean_area(one, side)) * one.batch_size / images
@@ -53,7 +55,7 @@ def within(minutes: float, net: str | Path, dataset: Dataset, recipe: Recipe, ex
     if not epochs:
         an_epoch = minutes / epochs_of(recipe)
         raise InputError(f"minutes: {minutes:g} are too few, an epoch takes {an_epoch:.2g} here. Try: --epochs 1")
-    return recipe.changed({"epochs": epochs})
+    return recipe.changed({"epochs": epochs}, dataset=dataset)
 
 
 def mean_area(recipe: Recipe, side: int) -> float:
@@ -66,11 +68,22 @@ def mean_area(recipe: Recipe, side: int) -> float:
 
 
 def seconds_of_a_step(net: str | Path, dataset: Dataset, recipe: Recipe, execution: Execution) -> float:
-    """Median time of a step at the full size of the images, data path included."""
+    """Median time of a step at the full size of the images, data path included.
+
+    Raises:
+        Interrupted: stopped by a signal.
+        InputError, TrainingError, StorageError: as `train`.
+    """
     watch = _Watch()
     few = recipe.changed({"steps": WARM_UP + TIMED, "growing": (), "holdout": 0.0})
     alone = replace(dataset, val=None, test=None)
     with tempfile.TemporaryDirectory() as scratch:
-        train(net, alone, recipe=few, out=Path(scratch) / "run", execution=execution, observer=watch)
+        try:
+            train(net, alone, recipe=few, out=Path(scratch) / "run", execution=execution, observer=watch)
+        except Interrupted as error:
+            raise Interrupted(
+                "minutes: stopped while steps were timed, nothing was begun. Try: the same command again",
+                signal_number=error.signal_number,
+            ) from error
     taken = [later - earlier for earlier, later in zip(watch.at, watch.at[1:], strict=False)]
     return median(taken[WARM_UP:])

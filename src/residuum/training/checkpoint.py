@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import PIL
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from torch import nn
 
 from residuum.errors import DamagedError, TrainingError
@@ -83,44 +83,64 @@ def pack(net: nn.Module, optimizer: torch.optim.SGD, progress: Progress, where: 
     }
 
 
-def saved_plain(files: Mapping[str, bytes]) -> bool:
-    """Whether a checkpoint says that it was made with PyTorch's own operators only."""
-    try:
-        return json.loads(files["state.json"])["circumstances"].get("fused", "") is None
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return False
+@dataclass(frozen=True)
+class Saved:
+    """What the `state.json` of a checkpoint says.
+
+    Attributes:
+        progress: where the training stood.
+        circumstances: where it was made; those that are not there were not kept yet.
+    """
+
+    progress: Progress
+    circumstances: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it was made with PyTorch's own operators only, and says so."""
+        return self.circumstances.get("fused", "") is None
+
+    @property
+    def threads(self) -> int | None:
+        """The number of CPU threads it was made with, where it says so."""
+        threads = self.circumstances.get("threads")
+        return threads if isinstance(threads, int) and threads > 0 else None
+
+    def differences(self, where: Mapping[str, Any]) -> list[str]:
+        """For each circumstance that differs a line such as `threads 2 != 1`."""
+        was = self.circumstances
+        return [f"{key} {was.get(key)} != {now}" for key, now in where.items() if was.get(key) != now]
 
 
-def saved_threads(files: Mapping[str, bytes]) -> int | None:
-    """The number of CPU threads a checkpoint was made with, where it says so."""
-    try:
-        threads = json.loads(files["state.json"])["circumstances"]["threads"]
-    except (KeyError, ValueError, TypeError):
-        return None
-    return threads if isinstance(threads, int) and threads > 0 else None
-
-
-def unpack(
-    files: Mapping[str, bytes], net: nn.Module, optimizer: torch.optim.SGD, where: Mapping[str, Any]
-) -> tuple[Progress, list[str]]:
-    """Load a checkpoint into net and optimizer.
-
-    Returns:
-        Where it stood, and for each circumstance that differs a line such as `threads 2 != 1`.
+def read_state(files: Mapping[str, bytes]) -> Saved:
+    """What the `state.json` of a checkpoint says.
 
     Raises:
-        DamagedError: the files are not a checkpoint of this net.
+        DamagedError: it is not what `pack` writes.
     """
     try:
-        state = json.loads(files["state.json"])
-        progress = TypeAdapter(Progress).validate_python(state["progress"])
+        return TypeAdapter(Saved).validate_python(json.loads(files["state.json"]))
+    except (KeyError, ValueError, RecursionError) as error:  # ValueError: no JSON, or of another shape
+        raise _unfit(error) from error
+
+
+def unpack(files: Mapping[str, bytes], net: nn.Module, optimizer: torch.optim.SGD) -> None:
+    """Load the tensors of a checkpoint into net and optimizer.
+
+    Raises:
+        DamagedError: they are not those of this net.
+    """
+    try:
         tensors = from_bytes(files["state.safetensors"], "state.safetensors")
         net.load_state_dict({name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net/")})
         for name, parameter in net.named_parameters():
             if f"momentum/{name}" in tensors:
                 momentum = torch.empty_like(parameter).copy_(tensors[f"momentum/{name}"]).detach()
                 optimizer.state[parameter]["momentum_buffer"] = momentum
-    except (KeyError, ValueError, ValidationError, RuntimeError) as error:
-        raise DamagedError(f"checkpoint: does not fit this training ({' '.join(str(error).split())[:200]})") from error
-    was = state.get("circumstances", {})
-    return progress, [f"{key} {was.get(key)} != {now}" for key, now in where.items() if was.get(key) != now]
+    except (KeyError, RuntimeError) as error:
+        raise _unfit(error) from error
+
+
+def _unfit(error: Exception) -> DamagedError:
+    reason = " ".join(str(error).split())[:200]
+    return DamagedError(f"checkpoint: does not fit this training ({reason}). Try: the net it was begun with")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
@@ -21,14 +22,14 @@ from torch.nn import functional
 
 from residuum.data.batches import TrainingBatches
 from residuum.data.source import Split
-from residuum.errors import Interrupted, TrainingError
+from residuum.errors import InputError, Interrupted, ResiduumError, TrainingError
 from residuum.evaluation import Metrics, evaluate, repeatable
 from residuum.files.memory import resident_bytes
 from residuum.insight.statistics import layer_statistics
 from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
 from residuum.training.batch_norm import hold
-from residuum.training.checkpoint import Progress, circumstances, pack, saved_plain, saved_threads, unpack
+from residuum.training.checkpoint import Progress, circumstances, pack, read_state, unpack
 from residuum.training.machine import fusing, tuned
 from residuum.training.muon import Muon
 from residuum.training.observer import Observer
@@ -40,6 +41,12 @@ from residuum.training.schedules import after_epoch, after_step, rate
 from residuum.training.signals import StopRequest
 
 STEPS_BETWEEN_LOOKS = 50  # of a GPU, which a look would make wait
+LOOKS = 20  # of a training at least, where it has so many steps
+USUAL_COMPILERS = {"darwin": "clang++", "win32": "cl"}  # of torch.compile; g++ elsewhere (torch._inductor.config)
+
+
+class MemoryFullError(ResiduumError):
+    """The memory of the GPU is full. Exit code 1."""
 
 
 class _Stopped(Exception):
@@ -131,24 +138,47 @@ class Loop:
         step, files, problems = self.run.newest_checkpoint()
         for problem in problems:
             self.observer.message(f"checkpoint damaged, going back to the one before: {problem}")
-        torch.set_num_threads(self.execution.threads or saved_threads(files) or torch.get_num_threads())
-        if saved_plain(files):
+        saved = read_state(files)
+        torch.set_num_threads(self.execution.threads or saved.threads or torch.get_num_threads())
+        if saved.plain:
             self.fused = None
-        self.progress, differences = unpack(files, self.net, self.optimizer, self.circumstances)
+        unpack(files, self.net, self.optimizer)
+        self.progress = saved.progress
         self.run.remove_checkpoints_after(step)
+        for number in self.run.damaged_metrics():
+            self.observer.message(f"metrics.jsonl: line {number} is damaged, its epoch is left out of the curves")
         self.run.rewind_metrics(step - 1 if self._epoch_is_due() else step)
         self.saved_step = step
-        if differences:
+        if differences := saved.differences(self.circumstances):
             self.observer.message(f"the end will not be bit-identical: {', '.join(differences)}")
 
     def fit(self) -> dict[str, Metrics]:
         """Train to the last step, then evaluate the last iterate once on each split it was not trained on.
 
+        However it ends, the net is in eval mode.
+
         Raises:
             TrainingError: loss, gradient, weight or buffer is not finite; the last checkpoint is kept.
+            MemoryFullError: the memory of the GPU is too small for it.
             Interrupted: Ctrl-C or SIGTERM, after a checkpoint was saved.
             StorageError: a checkpoint could not be written; the one before is kept.
         """
+        try:
+            return self._fit()
+        except torch.OutOfMemoryError as error:
+            raise self._memory_full() from error
+
+    def _memory_full(self) -> MemoryFullError:
+        """The error that names a batch of half the size, or the CPU where that would be a single image."""
+        size, group = self.recipe.batch_size, self.recipe.bn_group
+        half = size // 2
+        if group is not None and half > group:
+            half -= half % group
+        other = f"train again with --batch-size {half} and another --out"
+        action = other if half > 1 else f"residuum resume {self.run.path} --device cpu"
+        return MemoryFullError(f"{self.device}: its memory is full with {size} images in an update. Try: {action}")
+
+    def _fit(self) -> dict[str, Metrics]:
         recipe = self.recipe
         self.observer.started(self.title, self.progress.step, self.steps, recipe.batch_size)
         self.batches = batches = TrainingBatches(
@@ -163,6 +193,7 @@ class Loop:
         self.clock = self.saved_at = time.monotonic()
         self._begin_epoch()
         with ExitStack() as stack:
+            stack.callback(self.net.eval)
             for context in (self.stop, own_random_state(), repeatable(self.device), without_gradients(self._frozen())):
                 stack.enter_context(context)
             stack.enter_context(tuned(self.net, self.device, fuse=self.fused is not None))
@@ -237,7 +268,7 @@ class Loop:
     def _look_is_due(self) -> bool:
         """Whether to ask the device how training goes: always on a CPU, where it costs nothing."""
         warming = self.recipe.warm_up is not None and not self.progress.schedule.warm
-        return self.device.type == "cpu" or warming or self.progress.step % STEPS_BETWEEN_LOOKS == 0
+        return warming or self.progress.step % steps_between_looks(self.device, self.steps) == 0
 
     def _look(self) -> None:
         """Take over what the device has added up since the last look.
@@ -376,6 +407,11 @@ class Loop:
         self.clock = now
 
 
+def steps_between_looks(device: torch.device, steps: int) -> int:
+    """After how many of a training's steps its device is asked how it goes."""
+    return 1 if device.type == "cpu" else min(STEPS_BETWEEN_LOOKS, max(1, steps // LOOKS))
+
+
 def _dense(parameter: Tensor) -> bool:
     """Whether its values lie in one block without gaps or overlaps, in whatever order: what a fused update needs."""
     reach = sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
@@ -383,8 +419,17 @@ def _dense(parameter: Tensor) -> bool:
 
 
 def loss_of(answer: Tensor | WithAuxiliary, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    """Logits and mean cross-entropy; auxiliary heads add theirs with the weight the net gives them."""
+    """Logits and mean cross-entropy; auxiliary heads add theirs with the weight the net gives them.
+
+    Raises:
+        InputError: a net of your own answers otherwise in training than in evaluation.
+    """
     logits, others, weight = answer if isinstance(answer, WithAuxiliary) else (answer, (), 0.0)
+    if not isinstance(logits, Tensor):
+        raise InputError(
+            f"net: answers in training mode with a {type(answer).__name__} (expected a tensor of logits). "
+            "Try: a forward that returns them alone"
+        )
     loss = functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
     for each in others:
         loss = loss + weight * functional.cross_entropy(each.float(), labels, label_smoothing=label_smoothing)
@@ -392,8 +437,9 @@ def loss_of(answer: Tensor | WithAuxiliary, labels: Tensor, label_smoothing: flo
 
 
 def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor | WithAuxiliary]:
-    """`net` through `torch.compile`, or as it is where no C++ compiler is found to do it with."""
-    if shutil.which(os.environ.get("CXX", "g++")) is None and shutil.which("clang++") is None:
-        observer.message("no C++ compiler was found: training without torch.compile")
+    """`net` through `torch.compile`, or as it is where the C++ compiler that this calls is not found."""
+    compiler = os.environ.get("CXX", USUAL_COMPILERS.get(sys.platform, "g++"))
+    if shutil.which(compiler) is None:
+        observer.message(f"no C++ compiler was found ({compiler}): training without torch.compile")
         return net
     return torch.compile(net)

@@ -103,16 +103,21 @@ class _Strays:
 
 def strays(conv: nn.Conv2d, size: tuple[int, int]) -> Tensor | None:
     """Which weights `(kernel height, kernel width)` meet only padding on maps `(H, W)`; None where all meet pixels."""
-    padding = conv.padding
-    if isinstance(padding, str):
-        same = padding == "same"
-        padding = tuple(d * (k - 1) // 2 if same else 0 for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
-    rows, columns = map(_meets, size, conv.kernel_size, conv.stride, padding, conv.dilation)
+    rows, columns = map(_meets, size, conv.kernel_size, conv.stride, _padding(conv), conv.dilation)
     return None if all(rows) and all(columns) else ~torch.tensor(rows)[:, None] | ~torch.tensor(columns)
 
 
+def _padding(conv: nn.Conv2d) -> list[tuple[int, int]]:
+    """Of each axis, before and after; `same` pads an odd number by one more after."""
+    if conv.padding == "same":
+        totals = (d * (k - 1) for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
+        return [(total // 2, total - total // 2) for total in totals]
+    return [(0, 0) if isinstance(each, str) else (each, each) for each in conv.padding]
+
+
 @lru_cache(maxsize=4096)
-def _meets(size: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[bool, ...]:
+def _meets(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> tuple[bool, ...]:
     """Whether each weight along one axis of a kernel ever lies on one of `size` pixels."""
-    starts = range(-padding, size + padding - dilation * (kernel - 1), stride)
+    before, after = padding
+    starts = range(-before, size + after - dilation * (kernel - 1), stride)
     return tuple(any(0 <= start + dilation * each < size for start in starts) for each in range(kernel))

@@ -178,8 +178,7 @@ def prepare_net(
         module = net
     if recipe.zero_init_residual and isinstance(module, ResNet):
         zero_init_residual(module)
-    if recipe.bn_group is not None:
-        set_bn_group(module, recipe.bn_group)
+    set_bn_group(module, recipe.bn_group)
     for side in (min(preprocessing.crop), *(side for _, side in recipe.growing)):
         _try_out(module, dataset, grown(preprocessing.crop, side))
     return module
@@ -193,9 +192,9 @@ def grown(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 def _try_out(net: nn.Module, dataset: Dataset, size: tuple[int, int]) -> None:
     shape = (1, dataset.channels, *size)
-    parameter = next(net.parameters(), None)
+    parameter = next((each for each in net.parameters() if each.requires_grad), None)
     if parameter is None:
-        raise InputError("net: has no parameters, so there is nothing to train")
+        raise InputError("net: has no parameters that learn, so there is nothing to train. Try: net.requires_grad_()")
     net.eval()
     try:
         with torch.no_grad():  # not inference mode, which lazy layers and modules that cache would carry into training
@@ -204,5 +203,10 @@ def _try_out(net: nn.Module, dataset: Dataset, size: tuple[int, int]) -> None:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"net: cannot take images of shape {shape} ({reason})") from error
     expected = (1, len(dataset.class_names))
+    if not isinstance(logits, Tensor):
+        raise InputError(
+            f"net: answers with a {type(logits).__name__} (expected logits, a tensor of shape {expected}). "
+            "Try: a forward that returns them alone"
+        )
     if tuple(logits.shape) != expected:
         raise InputError(f"net: answers with shape {tuple(logits.shape)} (expected {expected}, one for each class)")

@@ -14,11 +14,16 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from residuum.data.augment import Augmentation, ScaleCropFlip
+from residuum.data.augment import Augmentation, CropFlip, ScaleCropFlip
+from residuum.data.source import Dataset
 from residuum.errors import InputError, unknown
-from residuum.training.schedules import OneCycle, Schedule, WarmUp
+from residuum.training.schedules import OneCycle, Schedule, StepDecay, WarmUp
+
+CIFAR_SIDE = 32  # pixels
+PADDED_IN_PROPORTION = ("fast_cifar", "finetune")  # to the side of the images; the other recipes pad by 4 pixels
 
 MAX_EPOCHS = 10**6
+MAX_DECAY = 10
 MAX_THREADS = 4 * (os.cpu_count() or 1)
 MAX_CACHE_GIB = 1 << 20
 
@@ -78,7 +83,8 @@ class Recipe:
             before the first step, then kept.
 
     Raises:
-        InputError: a value is out of its range, or not exactly one of `steps` and `epochs` is given.
+        InputError: a value is out of its range, not exactly one of `steps` and `epochs` is given, or `nesterov` has no
+            momentum.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # of `from_json`
@@ -117,12 +123,16 @@ class Recipe:
             "batch_size": (self.batch_size, 2, 10**6),
             "image_size": (self.image_size, 1, 2048),
             "bn_group": (self.bn_group, 2, 10**6),
-            "weight_decay": (self.weight_decay, 0, 10),
         }
         for name, (value, least, most) in bounds.items():
             if value is not None and not least <= value <= most:
-                near = max(least, 1) if value < max(least, 1) else most
+                near = least if value < least else most
                 raise InputError(f"{name}: must be at least {least} and at most {most:,}, got {value}. Try: {near}")
+        if not 0 <= self.weight_decay <= MAX_DECAY:
+            allowed = f"at least 0 and at most {MAX_DECAY}"
+            raise InputError(f"weight_decay: must be {allowed}, got {self.weight_decay}. Try: 0.0001")
+        if self.nesterov and not self.momentum:
+            raise InputError("nesterov: needs momentum, got momentum 0. Try: momentum=0.9, or nesterov=False")
         for name, share, usual in (
             ("holdout", self.holdout, 0.1),
             ("momentum", self.momentum, 0.9),
@@ -150,10 +160,17 @@ class Recipe:
             if positive is not None and not 0 < positive <= most:
                 raise InputError(f"{name}: must be above 0, got {positive} (at most {most:g}). Try: {usual}")
 
-    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+    def changed(self, changes: Mapping[str, Any], *, dataset: Dataset | None = None) -> Recipe:
         """This recipe with some fields replaced.
 
-        `steps` and `epochs` replace each other, and random scales keep their proportion to a new `image_size`.
+        `steps` and `epochs` replace each other. What is not given itself keeps its proportion: random scales, sides of
+        growing images and, in `fast_cifar` and `finetune`, the padding to a new `image_size`; the milestones of the
+        schedule to another number of updates.
+
+        Args:
+            changes: the fields and their new values.
+            dataset: what will be trained on, which says how many updates an epoch has. Without it milestones stay where
+                they are once a length is in epochs.
 
         Raises:
             InputError: a recipe has no such field, or a value is out of its range or of another type.
@@ -167,18 +184,39 @@ class Recipe:
             given.setdefault("epochs", None)
         elif "epochs" in given:
             given.setdefault("steps", None)
-        size, augmentation = given.get("image_size"), self.augmentation
-        if (
-            isinstance(size, int)
-            and self.image_size
-            and isinstance(augmentation, ScaleCropFlip)
-            and "augmentation" not in given
-        ):
-            smallest, largest = (
-                round(s * size / self.image_size) for s in (augmentation.smallest, augmentation.largest)
-            )
-            given["augmentation"] = replace(augmentation, smallest=smallest, largest=largest)
-        return Recipe.from_json(asdict(self) | given)
+        changed = Recipe.from_json(asdict(self) | self._in_proportion(given.get("image_size")) | given)
+        return changed if "schedule" in given else changed._paced_as(self, dataset)
+
+    def _in_proportion(self, size: object) -> dict[str, Any]:
+        """The fields that keep their proportion to the side of the images, for images of another side."""
+        own = self.image_size or (CIFAR_SIDE if self.name == "fast_cifar" else None)
+        if not isinstance(size, int) or size < 1 or own is None:
+            return {}
+        found: dict[str, Any] = {"growing": tuple((until, max(1, round(s * size / own))) for until, s in self.growing)}
+        augmentation = self.augmentation
+        if isinstance(augmentation, ScaleCropFlip):
+            smallest, largest = (round(s * size / own) for s in (augmentation.smallest, augmentation.largest))
+            found["augmentation"] = replace(augmentation, smallest=smallest, largest=largest)
+        elif isinstance(augmentation, CropFlip) and self.name in PADDED_IN_PROPORTION:
+            pad = augmentation.pad * size // own
+            found["augmentation"] = replace(augmentation, pad=max(pad, min(1, augmentation.pad)))
+        return found
+
+    def _paced_as(self, before: Recipe, dataset: Dataset | None) -> Recipe:
+        """This with its milestones at the same shares of all updates as before, where both numbers are known."""
+        was, now = before._updates(dataset), self._updates(dataset)
+        if not isinstance(self.schedule, StepDecay) or was is None or now is None or was == now:
+            return self
+        milestones = tuple(max(1, round(each * now / was)) for each in self.schedule.milestones)
+        return replace(self, schedule=replace(self.schedule, milestones=milestones))
+
+    def _updates(self, dataset: Dataset | None) -> int | None:
+        return self.steps if dataset is None else self.num_steps(self.num_images(dataset))
+
+    def num_images(self, dataset: Dataset) -> int:
+        """Training images of a data set that are left once those to validate on are kept out."""
+        held = round(self.holdout * len(dataset.train)) if dataset.val is None else 0
+        return len(dataset.train) - held
 
     def num_steps(self, num_images: int) -> int:
         """Updates in all, on a training set of `num_images`."""
@@ -201,9 +239,10 @@ class Recipe:
         try:
             return TypeAdapter(Recipe).validate_python(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            if isinstance(own := first.get("ctx", {}).get("error"), InputError):
-                raise own from error
+            first, *others = error.errors()
+            for each in (first, *others):  # of a union, those of all its members
+                if isinstance(own := each.get("ctx", {}).get("error"), InputError):
+                    raise own from error
             where = ".".join(str(part) for part in first["loc"])
             raise InputError(f"recipe.{where}: {first['msg']}") from error
 

@@ -11,7 +11,7 @@ from residuum.data.preprocess import Preprocessing
 from residuum.data.source import Dataset
 from residuum.errors import InputError, unknown
 from residuum.nets import catalog
-from residuum.training.recipe import Orthogonal, Recipe
+from residuum.training.recipe import CIFAR_SIDE, Orthogonal, Recipe
 from residuum.training.schedules import OneCycle, Plateau, StepDecay, WarmUp
 
 # CIFAR nets that start at a lower rate. He et al. 2015 say so of ResNet-110 alone, and of 1202 that it is trained
@@ -39,7 +39,6 @@ ENLARGED: dict[str, int] = {
 
 
 SMALLEST_PHOTOGRAPH = 64  # pixels; below it random scales would blur more than they vary
-CIFAR_SIDE = 32  # pixels
 
 # Of `fast_cifar`: until this share of the steps, images of this share of the full side.
 SMALLER_AT_FIRST = ((0.3, 0.625), (0.6, 0.8125))
@@ -77,7 +76,9 @@ def paper_cifar(
     subtracted, padded by 4 zeros, random crop or its mirror image; the last iterate counts. `split="45k/5k"` keeps
     5,000 training images out, as the authors did to find this schedule; the nets they report saw all 50,000.
     `warm_up` is their start of ResNet-110 at 0.01. The paper's 128 images lay on two GPUs: `bn_group=64` normalises
-    as they did. A lower rate and enlarged images are for nets that the paper did not train.
+    as they did. A lower rate and enlarged images are for nets that the paper did not train. A training of another
+    length (`--epochs`, `--minutes`, `--max-steps`) has its milestones at the same shares of all updates, at a half and
+    three quarters.
     """
     return Recipe(
         name="paper_cifar",
@@ -156,18 +157,18 @@ def fast_cifar(*, image_size: int | None = None, flips: bool = True, grows: bool
     )
 
 
-def paper_imagenet() -> Recipe:
+def paper_imagenet(*, learning_rate: float = 0.1) -> Recipe:
     """ImageNet as in He et al. 2015, section 3.4.
 
     60e4 updates of 256 images, rate 0.1 divided by 10 when the error plateaus; shorter side drawn from [256, 480], a
     random 224 crop or its mirror image, the mean image subtracted, colours shifted as by Krizhevsky et al. 2012; no
-    dropout.
+    dropout. A lower rate is for nets that the paper did not train.
     """
     return Recipe(
         name="paper_imagenet",
         steps=600_000,
         batch_size=256,
-        learning_rate=0.1,
+        learning_rate=learning_rate,
         momentum=0.9,
         weight_decay=1e-4,
         schedule=Plateau(),
@@ -235,14 +236,23 @@ def finetune(*, learning_rate: float = 0.005, image_size: int | None = 224, flip
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {
-    "paper_cifar": paper_cifar,
-    "cifar": cifar,
-    "fast_cifar": fast_cifar,
-    "paper_imagenet": paper_imagenet,
-    "digits": digits,
-    "folder": folder,
-    "finetune": finetune,
+def _fast_cifar_of(net: str) -> Recipe:
+    _require_normalised("fast_cifar", net)
+    side = _enlarged(net)
+    return fast_cifar(image_size=side, grows=side is None)
+
+
+# What each name means for a net.
+RECIPES: dict[str, Callable[[str], Recipe]] = {
+    "paper_cifar": lambda net: paper_cifar(
+        warm_up=catalog.base(net) in WARM_UP_NETS, learning_rate=_rate(0.1, net), image_size=_enlarged(net)
+    ),
+    "cifar": lambda net: cifar(learning_rate=_rate(0.2, net), image_size=_enlarged(net)),
+    "fast_cifar": _fast_cifar_of,
+    "paper_imagenet": lambda net: paper_imagenet(learning_rate=_rate(0.1, net)),
+    "digits": lambda net: digits(learning_rate=_rate(0.1, net), image_size=_enlarged(net)),
+    "folder": lambda net: folder(learning_rate=_rate(0.05, net)),
+    "finetune": lambda net: finetune(learning_rate=_rate(0.005, net)),
 }
 
 
@@ -261,22 +271,11 @@ def recipe(name: str, net_name: str = "") -> Recipe:
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    enlarged = ENLARGED.get(catalog.base(net_name))
-    if name == "paper_cifar":
-        warm_up = catalog.base(net_name) in WARM_UP_NETS
-        return paper_cifar(warm_up=warm_up, learning_rate=_rate(0.1, net_name), image_size=enlarged)
-    if name == "cifar":
-        return cifar(learning_rate=_rate(0.2, net_name), image_size=enlarged)
-    if name == "fast_cifar":
-        _require_normalised(name, net_name)
-        return fast_cifar(image_size=enlarged, grows=enlarged is None)
-    if name == "digits":
-        return digits(learning_rate=_rate(0.1, net_name), image_size=enlarged)
-    if name == "folder":
-        return folder(learning_rate=_rate(0.05, net_name))
-    if name == "finetune":
-        return finetune(learning_rate=_rate(0.005, net_name))
-    return RECIPES[name]()
+    return RECIPES[name](net_name)
+
+
+def _enlarged(net_name: str) -> int | None:
+    return ENLARGED.get(catalog.base(net_name))
 
 
 def _rate(normalised: float, net_name: str) -> float:

@@ -9,14 +9,24 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from residuum.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay:
-    """Multiply by `factor` at each milestone, a step counted from the start (He et al. 2015, section 4.2)."""
+    """Multiply by `factor` at each milestone, a step counted from the start (He et al. 2015, section 4.2).
+
+    Raises:
+        InputError: a milestone is below 0, or `factor` not above 0.
+    """
 
     milestones: tuple[int, ...]
     factor: float = 0.1
     kind: Literal["step-decay"] = "step-decay"
+
+    def __post_init__(self) -> None:
+        _require(min(self.milestones, default=0) >= 0, "milestones", self.milestones, "at least 0", (32_000, 48_000))
+        _require(0 < self.factor < math.inf, "factor", self.factor, "above 0", 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +35,18 @@ class OneCycle:
 
     Source: Smith 2018, "A disciplined approach to neural network hyper-parameters"; cosine fall after Loshchilov and
     Hutter 2017. Momentum is left alone, where Smith cycles it too.
+
+    Raises:
+        InputError: `rise` or `start` is no share.
     """
 
     rise: float = 0.3
     start: float = 0.04
     kind: Literal["one-cycle"] = "one-cycle"
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.rise <= 1, "rise", self.rise, "at least 0 and at most 1", 0.3)
+        _require(0 <= self.start <= 1, "start", self.start, "at least 0 and at most 1", 0.04)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +55,20 @@ class Plateau:
 
     He et al. 2015, section 3.4, do not say how they saw a plateau; here a fall counts if it is more than `threshold`,
     a share of images.
+
+    Raises:
+        InputError: `patience` is below 1, `factor` not above 0, or `threshold` no share.
     """
 
     patience: int = 5
     factor: float = 0.1
     threshold: float = 0.001
     kind: Literal["plateau"] = "plateau"
+
+    def __post_init__(self) -> None:
+        _require(self.patience >= 1, "patience", self.patience, "at least 1", 5)
+        _require(0 < self.factor < math.inf, "factor", self.factor, "above 0", 0.1)
+        _require(0 <= self.threshold < 1, "threshold", self.threshold, "at least 0 and below 1", 0.001)
 
 
 Schedule = StepDecay | OneCycle | Plateau
@@ -55,11 +80,24 @@ class WarmUp:
 
     The error is that of the images of the last `window` steps, looked at every `window` steps; the paper reports that
     this took about 400 iterations.
+
+    Raises:
+        InputError: `window` is below 1, or `factor` or `until_error` not above 0 and at most 1.
     """
 
     factor: float = 0.1
     until_error: float = 0.8
     window: int = 100
+
+    def __post_init__(self) -> None:
+        _require(0 < self.factor <= 1, "factor", self.factor, "above 0 and at most 1", 0.1)
+        _require(0 < self.until_error <= 1, "until_error", self.until_error, "above 0 and at most 1", 0.8)
+        _require(self.window >= 1, "window", self.window, "at least 1", 100)
+
+
+def _require(right: bool, name: str, value: object, allowed: str, usual: object) -> None:
+    if not right:
+        raise InputError(f"{name}: must be {allowed}, got {value}. Try: {usual}")
 
 
 @dataclass(frozen=True)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import nn
 
 from residuum.classifier import Classifier
-from residuum.data.open import NAMES, open_dataset
-from residuum.data.source import Dataset
-from residuum.errors import InputError
+from residuum.data.decode import decoding_with
+from residuum.data.open import open_dataset
+from residuum.data.source import NAMES, Dataset
+from residuum.errors import DamagedError, InputError
 from residuum.evaluation import Metrics
 from residuum.files.atomic import storage_error
 from residuum.files.lock import lock_directory
 from residuum.nets import catalog
 from residuum.records.environment import environment
 from residuum.report.run_page import write_run_report
-from residuum.run import KeptPreprocessing, Run, RunConfig
+from residuum.run import KeptPreprocessing, Record, Run, RunConfig
 from residuum.training.loop import Loop
 from residuum.training.observer import Observer, Silent
 from residuum.training.precision import resolved
@@ -28,13 +31,35 @@ from residuum.training.prepare import Prepared, choose_device, net_name, net_siz
 from residuum.training.recipe import Execution, Recipe
 from residuum.training.recipes import default_recipe, fast_cifar_recipe, finetune_recipe
 from residuum.training.recipes import recipe as named_recipe
-from residuum.training.schedules import Plateau
-from residuum.training.transfer import Origin, find_origin, own_preprocessing, require_channels, take_weights
+from residuum.training.schedules import Plateau, StepDecay
+from residuum.training.transfer import (
+    Origin,
+    find_origin,
+    own_preprocessing,
+    require_channels,
+    settle_statistics,
+    take_weights,
+)
 from residuum.weights.store import digest
 
 MAX_SEED = 2**31 - 1
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
 
 
+def with_own_workers(function: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+    """As many threads decode as its `execution` says, from the first look at the data to the last evaluation."""
+
+    @wraps(function)
+    def limited(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Made:
+        execution = kwargs.get("execution")
+        with decoding_with(execution.workers if isinstance(execution, Execution) else None):
+            return function(*args, **kwargs)
+
+    return limited
+
+
+@with_own_workers
 def train(
     net: str | Path | nn.Module | Classifier,
     data: str | Path | Dataset,
@@ -57,7 +82,8 @@ def train(
             channels-last layout, and left in eval mode.
         data: `digits`, `cifar10`, ..., the path of an image folder, or a Dataset.
         recipe: a Recipe, the name of one, or None for the one that suits the data; `finetune` for weights.
-        changes: fields of the recipe to replace, such as `{"epochs": 5}`.
+        changes: fields of the recipe to replace, such as `{"epochs": 5}`. What hangs on them keeps its proportion, such
+            as the milestones of the learning rate to the length of the training.
         out: directory of the Run; `runs/<net>-<data>-<recipe>-seed<seed>` by default.
         seed: of initial weights (of a named net, or a new last layer), order and augmentation.
         data_dir: where the files of a named data set lie.
@@ -68,11 +94,14 @@ def train(
         The finished Run.
 
     Raises:
-        InputError: net, data, recipe or directory cannot be used; nothing was written.
+        InputError: net, data, recipe or directory cannot be used, nothing was written; or `torchrun` started several
+            processes.
         TrainingError: a loss, gradient or buffer was not finite.
+        ResiduumError: the memory of the GPU is full.
         Interrupted: stopped by a signal, saved before.
         StorageError: the disk is full, read-only or failing.
     """
+    _require_one_process()
     if not 0 <= seed <= MAX_SEED:
         raise InputError(f"seed: must be at least 0 and at most {MAX_SEED}, got {seed}. Try: --seed 0")
     execution, observer = execution or Execution(), observer or Silent()
@@ -95,13 +124,16 @@ def train(
         torch.set_num_threads(execution.threads or threads)
         if origin is not None:
             begun = take_weights(prepared, origin, observer)
+        elif isinstance(named, nn.Module) and recipe.batch_norm != "trained":
+            settle_statistics(prepared, observer)
         config = RunConfig(
             net=net_name(named),
             own_net=not isinstance(named, str),
-            data=dataset.name if dataset.name in NAMES else str(Path(dataset.name).resolve()),
+            data=dataset.reference,
             data_dir=str(Path(data_dir).resolve()) if data_dir is not None else None,
             data_fingerprint=dataset.fingerprint,
             class_names=dataset.class_names,
+            channels=dataset.channels,
             seed=seed,
             recipe=recipe.to_json(),
             skipped=tuple((one.path, one.reason) for one in dataset.skipped),
@@ -111,6 +143,21 @@ def train(
         return _begin(path, config, with_cache(prepared, execution, observer), execution, observer)
     finally:
         torch.set_num_threads(threads)
+
+
+def _require_one_process() -> None:
+    """Refuse to be one of several processes of `torchrun`, which would all write the same Run.
+
+    Raises:
+        InputError: this is one.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes.isdecimal() and int(processes) > 1:
+        raise InputError(
+            f"WORLD_SIZE: training on several GPUs in one run is not supported (expected 1 process, got {processes}). "
+            f"Try: residuum train without torchrun, several seeds at once with --seeds {processes} "
+            f"--side-by-side {processes}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +210,21 @@ def look_up(
     if fast:
         recipe = fast_cifar_recipe(dataset, net_name(named), net_size(named))
     recipe = recipe or default_recipe(dataset, net_name(named), net_size(named))
-    recipe = _fitting(recipe.changed(changes or {}), net, origin)
+    recipe = _fitting(recipe.changed(changes or {}, dataset=dataset), net, origin)
+    _tell_late_milestones(recipe, dataset, observer)
     return Asked(named, origin, dataset, resolved(recipe, device), precision_left_open=recipe.precision == "auto")
+
+
+def _tell_late_milestones(recipe: Recipe, dataset: Dataset, observer: Observer) -> None:
+    """Say where the learning rate would fall only after the end, as in a recipe cut short without its data."""
+    steps = recipe.num_steps(recipe.num_images(dataset))
+    late = [m for m in recipe.schedule.milestones if m >= steps] if isinstance(recipe.schedule, StepDecay) else []
+    if late:
+        observer.message(
+            f"note milestones {', '.join(f'{each:,}' for each in late)} of the schedule lie beyond the last of "
+            f"{steps:,} updates, so the learning rate stays high. Try: the recipe at its own length and the new one in "
+            "the changes of train, which move them"
+        )
 
 
 def _known_recipe(recipe: str | Recipe | None, name: str, origin: Origin | None) -> Recipe | None:
@@ -213,6 +273,7 @@ def _begin(path: Path, config: RunConfig, prepared: Prepared, execution: Executi
     return loop.run
 
 
+@with_own_workers
 def resume(
     run: str | Path,
     *,
@@ -235,10 +296,12 @@ def resume(
         The finished Run; a Run that had finished already is returned as it is.
 
     Raises:
-        InputError: no such Run; the data changed since; another process is training it.
-        DamagedError: no checkpoint verifies.
-        TrainingError, Interrupted, StorageError: as `train`.
+        InputError: no such Run; the data changed since; another process is training it; or `torchrun` started several
+            processes.
+        DamagedError: no checkpoint verifies, or the line of the last epoch is gone.
+        TrainingError, ResiduumError, Interrupted, StorageError: as `train`.
     """
+    _require_one_process()
     execution, observer = execution or Execution(), observer or Silent()
     opened = Run.open(run)
     if opened.result is not None:
@@ -259,7 +322,7 @@ def resume(
                 f"{config.data}: the data of this Run is no longer there. Try: put it back, or a link to it"
             )
         kept = opened.preprocessing
-        channels = kept.channels if kept else 3
+        channels = kept.channels if kept else config.channels or 3
         dataset = data or open_data(config.data, config.data_dir, observer, channels=channels)
         _require_same_data(opened, config, dataset)
         recipe = Recipe.from_json(config.recipe)
@@ -278,7 +341,7 @@ def _fit(loop: Loop) -> None:
     final = loop.fit()
     run, config = loop.run, loop.run.config
     names = loop.dataset.class_names
-    last = run.metrics()[-1]
+    last = _last_record(run, loop.steps)
     result = {
         "steps": loop.steps,
         "seconds": round(loop.progress.seconds, 2),
@@ -294,6 +357,21 @@ def _fit(loop: Loop) -> None:
         result=result,
     )
     run.finish(_classifier(loop, config, final, str(result["weights_sha256"])), result)
+
+
+def _last_record(run: Run, steps: int) -> Record:
+    """The line of the last epoch, which has the training error of the result.
+
+    Raises:
+        DamagedError: it is not there.
+    """
+    last = next(reversed(run.metrics()), {})
+    if last.get("step") != steps or not {"train_loss", "train_error"} <= last.keys():
+        raise DamagedError(
+            f"{run.path / 'metrics.jsonl'}: the line of step {steps:,}, the last one, is missing or damaged. "
+            f"Try: delete {run.checkpoints()[-1]}, then residuum resume {run.path}, which makes that epoch again"
+        )
+    return last
 
 
 def _classifier(loop: Loop, config: RunConfig, final: Mapping[str, Metrics], weights_sha256: str) -> Classifier:
