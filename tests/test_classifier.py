@@ -147,6 +147,16 @@ def test_numbers_survive_exactly(tmp_path: Path) -> None:
     assert loaded.mean_image is None
 
 
+def test_a_net_of_ones_own_stays_on_its_device(tmp_path: Path, colour: Classifier) -> None:
+    """Where images go to; the meta device stands in for a GPU."""
+    own_classifier().save(tmp_path / "own")
+    colour.save(tmp_path / "colour")
+    with pytest.warns(UserWarning, match="meta"):  # which keeps no values
+        assert Classifier.load(tmp_path / "own", net=Own().to("meta")).device == torch.device("meta")
+    assert Classifier.load(tmp_path / "own", net=Own()).device == torch.device("cpu")
+    assert Classifier.load(tmp_path / "colour").device == torch.device("cpu")
+
+
 def test_nothing_is_overwritten(tmp_path: Path, colour: Classifier) -> None:
     colour.save(tmp_path / "c")
     before = read_directory(tmp_path / "c")
@@ -539,6 +549,14 @@ def test_parts_are_few_images() -> None:
     assert part_size((224, 224), "1") == 8
     assert part_size((32, 32), "1") == PREDICT_BATCH
     assert part_size((1024, 1024), "1") == part_size((32, 32), "10") == 1
+
+
+def test_classes_of_imagenet_may_be_called_by_their_wordnet_ids(digits_classifier: Classifier) -> None:
+    names = ("goldfish", "tench", *digits_classifier.class_names[2:])
+    fish = replace(digits_classifier, class_names=names)
+    assert fish.own_labels(np.array([0, 1, 1, 2]), ("n01440764", "goldfish", "5")).tolist() == [1, 0, 0, 5]
+    with pytest.raises(InputError, match=r"does not know: great white shark"):
+        fish.own_labels(np.array([0]), ("n01484850",))
 
 
 def test_labels_are_matched_by_name(digits_classifier: Classifier, digits_data: Dataset) -> None:

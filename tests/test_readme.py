@@ -46,7 +46,7 @@ def test_the_commands_on_digits_and_the_python_run_as_pasted(
     for arguments in commands():
         if arguments[0] in ("list", "summary", "compare", "conv") or "runs/digits" in arguments:
             assert main(arguments) == 0, arguments
-    counting, python, looking = blocks("python")[:3]
+    counting, python, looking, seeing = blocks("python")[:4]
     exec(counting, {})
     # The last two lines train for minutes; here with nets and epochs that take seconds.
     from residuum.experiments import setting
@@ -56,6 +56,7 @@ def test_the_commands_on_digits_and_the_python_run_as_pasted(
     monkeypatch.setitem(setting.BUDGETS, "grey", {"quick": brief})
     exec(python, {})
     exec(looking, {})
+    exec(seeing, {})
     assert (tmp_path / "runs" / "finding" / "degradation" / "report.html").is_file()
     assert (tmp_path / "googlenet.html").is_file()
     assert (tmp_path / "inspect-digits" / "index.html").is_file()

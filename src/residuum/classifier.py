@@ -37,6 +37,7 @@ from residuum.prediction import (
     in_parts,
     readable,
 )
+from residuum.weights.labels import name_by_wordnet_id
 from residuum.weights.load import mismatches
 
 
@@ -219,11 +220,15 @@ class Classifier:
     def own_labels(self, labels: Labels, class_names: Sequence[str]) -> Labels:
         """Labels by `class_names` as labels by this Classifier's classes, matched by name.
 
+        A class of ImageNet may be called by its WordNet id, as the directories of the data set are.
+
         Raises:
             InputError: it does not know one of them.
         """
         if tuple(class_names) == self.class_names:
             return labels
+        known, by_id = set(self.class_names), name_by_wordnet_id()
+        class_names = [name if name in known else by_id.get(name, name) for name in class_names]
         twice = sorted(name for name in set(class_names) if self.class_names.count(name) > 1)
         if twice:
             raise InputError(
@@ -267,7 +272,8 @@ class Classifier:
 
         Args:
             directory: as written by `save`.
-            net: an instance of the user's own class, where the Classifier was not made from a net of the catalog.
+            net: an instance of the user's own class, where the Classifier was not made from a net of the catalog. It
+                takes the weights, and stays on its device.
 
         Raises:
             DamagedError: a file is missing or is not what the manifest says.
@@ -293,6 +299,7 @@ class Classifier:
             class_names=stored.class_names,
             temperature=stored.temperature,
             card=stored.card,
+            device=next((each.device for each in net.parameters()), torch.device("cpu")),
         )
 
 

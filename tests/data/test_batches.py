@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+import residuum
+from residuum.data import batches as module
 from residuum.data.augment import Augmentation, CropFlip, ScaleCropFlip
 from residuum.data.batches import (
     TrainingBatches,
@@ -22,10 +25,12 @@ from residuum.data.batches import (
     sample_order,
     training_reduction,
 )
+from residuum.data.decode import decoding_threads, decoding_with
 from residuum.data.folder import FolderImages, folder
 from residuum.data.preprocess import Preprocessing, fit
 from residuum.data.source import ArrayImages, Reduction, Split
 from residuum.errors import InputError
+from residuum.nets.resnet import ResNet, Variant
 
 CPU = torch.device("cpu")
 QUICK = settings(deadline=None, derandomize=True, max_examples=60)
@@ -334,6 +339,23 @@ def test_only_a_few_batches_are_decoded_ahead(image_folder: Path) -> None:
     assert 6 <= len(asked) <= 12
 
 
+def test_order_and_random_words_of_a_batch_are_drawn_once(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    original = module.random_words
+
+    def counting(seed: int, start: int, count: int) -> np.ndarray:
+        drawn.append(start)
+        return original(seed, start, count)
+
+    monkeypatch.setattr(module, "random_words", counting)
+    split = folder(image_folder).train
+    for augmentation in (None, CropFlip(), RANDOM_SCALE):
+        drawn.clear()
+        batches = batches_of(split, augmentation, preprocessing=plain(32, 3), batch_size=5)
+        assert len([*batches.iterate(2, 6)]) == 4
+        assert drawn == [10, 15, 20, 25]
+
+
 # Evaluation
 
 
@@ -446,3 +468,57 @@ def test_an_enlarged_view_is_of_the_whole_image(tmp_path: Path) -> None:
             Image.new("RGB", (30, 31)).save(tmp_path / name / f"{index}.jpg")
     batches = batches_of(folder(tmp_path).train, None, preprocessing=plain(32, 3))
     assert batches.images.load(0).shape == (31, 30, 3)
+
+
+# Workers
+
+
+class Watched(FolderImages):
+    """Images that remember which threads have decoded them."""
+
+    threads: set[str] = set()  # noqa: RUF012
+
+    def load(self, index: int) -> np.ndarray:
+        self.threads.add(threading.current_thread().name)
+        time.sleep(0.01)
+        return super().load(index)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_evaluation_and_statistics_take_as_many_threads_as_were_asked_for(workers: int, image_folder: Path) -> None:
+    whole = folder(image_folder).train
+    assert isinstance(whole.images, FolderImages)
+    split = Split("train", Watched(whole.images.paths), whole.labels)
+    cores = decoding_threads()
+    with decoding_with(workers):
+        for work in (
+            lambda: [*evaluation_batches(split, plain(32, 3), batch_size=6, device=CPU)],
+            lambda: fit(split.images, resize=36, crop=(32, 32), normalisation="channel"),
+        ):
+            Watched.threads.clear()
+            work()
+            assert len(Watched.threads) == workers
+    assert decoding_threads() == cores
+
+
+def test_a_training_decodes_with_its_workers_from_the_first_look_to_the_last(
+    image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: dict[str, set[int]] = {"folder": set(), "preprocess": set(), "batches": set()}
+
+    def watching(name: str) -> Callable[[], int]:
+        def threads() -> int:
+            taken[name].add(decoding_threads())
+            return decoding_threads()
+
+        return threads
+
+    for name in taken:
+        monkeypatch.setattr(f"residuum.data.{name}.decoding_threads", watching(name))
+    monkeypatch.setattr("residuum.training.start.write_run_report", lambda *values, **named: None)  # seconds of drawing
+    net = ResNet(Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="pad"), num_classes=2)
+    recipe = residuum.recipe("digits").changed({"steps": 2, "batch_size": 6, "image_size": 16})
+    execution = residuum.Execution(workers=5, device="cpu")
+    residuum.train(net, str(image_folder), recipe=recipe, out=tmp_path / "run", execution=execution)
+    assert taken == {"folder": {5}, "preprocess": {5}, "batches": {5}}
+    assert decoding_threads() != 5

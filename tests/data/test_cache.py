@@ -334,6 +334,19 @@ def test_no_home_and_a_file_in_its_place_are_no_end(photos: Dataset, monkeypatch
     assert told[0].startswith("decoded cache: cannot be kept (Not a directory)")
 
 
+def test_a_user_without_a_home_trains_without_a_cache(photos: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    for name in ("RESIDUUM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    data, told = kept(photos)
+    assert data.train.images is photos.train.images
+    assert len(told) == 1
+    assert told[0].startswith("decoded cache: cannot be kept (RESIDUUM_CACHE: there is no home directory)")
+
+
 def test_an_interrupted_build_leaves_nothing_that_is_believed(photos: Dataset) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

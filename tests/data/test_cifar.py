@@ -449,7 +449,7 @@ def test_a_download_with_another_digest_is_refused_and_nothing_kept(
         monkeypatch.setitem(archives.ARCHIVES, "cifar10", (archive,))
         with pytest.raises(DamagedError, match="sha256 differs"):
             read_default()
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert [path for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
 def read_default() -> Dataset:

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from residuum.data import decode as module
-from residuum.data.decode import MAX_PIXELS, SUFFIXES, decode, to_image
+from residuum.data.decode import MAX_PIXELS, SUFFIXES, decode, decoding_threads, decoding_with, to_image
 from residuum.data.preprocess import Preprocessing, Views
 from residuum.data.source import Reduction
 from residuum.errors import InputError
@@ -478,6 +479,19 @@ def test_decoding_in_threads_leaves_the_warning_filters_as_they_were(monkeypatch
         for thread in threads:
             thread.join()
         assert list(warnings.filters) == before
+
+
+def test_the_threads_that_decode_are_those_asked_for_until_the_end() -> None:
+    cores = decoding_threads()
+    with decoding_with(cores + 3):
+        assert decoding_threads() == cores + 3
+        with decoding_with(None):
+            assert decoding_threads() == cores + 3
+        with suppress(KeyError), decoding_with(1):
+            assert decoding_threads() == 1
+            raise KeyError
+        assert decoding_threads() == cores + 3
+    assert decoding_threads() == cores
 
 
 # Decoded smaller than they are

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import threading
 import unicodedata
 import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from residuum.data import folder as module
 from residuum.data.folder import FolderImages, folder, printable
 from residuum.data.source import Dataset, Split
 from residuum.errors import InputError
@@ -383,6 +388,69 @@ def test_classes_of_the_test_split_are_compared_too(tmp_path: Path) -> None:
     assert "only in train: none; only in test: ['cow']" in message
 
 
+@pytest.mark.parametrize("locked", ["", "train", "val/bee", "train/ant/deep"])
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EACCES, "chmod u+rx"), (errno.EIO, "ls -l"), (errno.ENOTCONN, "ls -l")]
+)
+def test_a_directory_that_cannot_be_listed_is_named(
+    locked: str, number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image(two_splits(tmp_path) / "train" / "ant" / "deep" / "x.png")
+    closed = tmp_path / locked
+
+    def closing(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def look(path: Any = ".") -> Any:
+            if Path(path) == closed:
+                raise OSError(number, os.strerror(number), str(path))
+            return original(path)
+
+        return look
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, closing(getattr(os, name)))
+    assert refusal(tmp_path) == f"{closed}: cannot be listed ({os.strerror(number)}). Try: {remedy} {closed}"
+
+
+def damage(root: Path, count: int) -> Path:
+    for index in range(count):
+        image(root / "train" / "ant" / f"damaged{index}.png").write_bytes(b"")
+    return root
+
+
+def test_a_few_damaged_images_are_left_out_and_more_are_refused(tmp_path: Path) -> None:
+    """Ten of any folder: the disk of a folder that is damaged throughout may be about to fail."""
+    sound = folder(two_splits(tmp_path)).fingerprint
+    data = folder(damage(tmp_path, 10))
+    assert len(data.skipped) == 10
+    assert data.fingerprint == sound
+    message = refusal(damage(tmp_path, 11))
+    first = f"{tmp_path / 'train' / 'ant' / 'damaged0.png'}: is empty (0 bytes)"
+    assert message.startswith(
+        f"{tmp_path}: 11 of 25 images cannot be used, the first is {first} (expected at most 10). Try: less "
+    )
+    listed = Path(message.partition("Try: less ")[2].partition(",")[0]).read_text().splitlines()
+    assert len(listed) == 11
+    assert first in listed
+    for line in listed:
+        Path(line.partition(": ")[0]).unlink()
+    assert folder(tmp_path).fingerprint == sound, "a training that was begun with them goes on without them"
+
+
+def test_of_a_large_folder_one_percent_may_be_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEW_UNREADABLE", 0)
+    monkeypatch.setattr(module, "UNREADABLE_SHARE", 0.125)  # two of 16
+    assert len(folder(damage(two_splits(tmp_path), 2)).skipped) == 2
+    assert "3 of 17 images cannot be used" in refusal(damage(tmp_path, 3))
+
+
+def test_a_damaged_folder_is_refused_as_well_where_no_list_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("RESIDUUM_CACHE", str(tmp_path / "file"))
+    assert refusal(damage(two_splits(tmp_path / "root"), 11)).endswith("Try: mend or remove them")
+
+
 # Names
 
 
@@ -511,6 +579,26 @@ def test_progress_rises_by_one_to_the_number_of_files_over_all_splits(tmp_path: 
     seen: list[tuple[int, int]] = []
     folder(tmp_path, on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 14) for done in range(1, 15)]
+
+
+def test_files_are_handed_to_threads_by_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million at once would take gigabytes before the first is looked at."""
+    two_splits(tmp_path)
+    whole = folder(tmp_path)
+    handed: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def map(self, function: Any, items: Iterable[Any]) -> Any:  # type: ignore[override]
+            given = [*items]
+            handed.append(len(given))
+            return super().map(function, given)
+
+    monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(module, "LOOKED_AT_ONCE", 3)
+    data = folder(tmp_path)
+    assert handed == [3, 3, 3, 1, 3, 1]
+    assert names(data.train, tmp_path) == names(whole.train, tmp_path)
+    assert data.fingerprint == whole.fingerprint
 
 
 def test_a_scan_leaves_the_warning_filters_as_they_were(tmp_path: Path) -> None:

@@ -230,9 +230,10 @@ def test_the_four_files_are_downloaded_once_each(tmp_path: Path, monkeypatch: py
     assert {(file, done) for file, done, total in seen if done == total} == {
         (archive.file_name, archive.size_bytes) for archive in listed
     }
-    assert sorted(path.name for path in (tmp_path / "cache" / "data" / "mnist").iterdir()) == sorted(
+    assert sorted(path.name for path in (tmp_path / "cache" / "data" / "mnist").glob("*.gz")) == sorted(
         f"{stem}.gz" for stem in STEMS
     )
+    assert not [*(tmp_path / "cache").rglob("*.part")]
 
 
 def test_the_official_files_have_the_names_that_are_read() -> None:

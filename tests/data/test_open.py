@@ -12,7 +12,8 @@ import pytest
 
 from residuum.data import open as module
 from residuum.data.digits import digits
-from residuum.data.open import NAMES, open_dataset
+from residuum.data.open import open_dataset
+from residuum.data.source import NAMES
 from residuum.errors import InputError
 
 
@@ -120,6 +121,21 @@ def test_anything_else_is_an_image_folder_with_channels_and_progress(as_path: bo
 def test_a_folder_in_the_working_directory_needs_no_slash(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(image_folder.parent)
     assert len(open_dataset(image_folder.name).train) == 12
+
+
+@pytest.mark.parametrize("typed", ["./mnist", "mnist/", Path("mnist"), "../mnist"])
+def test_a_folder_that_is_called_like_a_set_stays_a_folder(
+    typed: str | Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a Run keeps of it must open the folder again, from anywhere."""
+    here = image_folder.rename(image_folder.with_name("mnist"))
+    beside = image_folder.with_name("beside")
+    beside.mkdir()
+    monkeypatch.chdir(beside if typed == "../mnist" else image_folder.parent)
+    data = open_dataset(typed)
+    assert data.name == data.reference == str(here)
+    monkeypatch.chdir("/")
+    assert open_dataset(data.reference).fingerprint == data.fingerprint
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,41 @@ def test_statistics_are_those_of_all_pixels_of_the_training_set(channels: int) -
     assert by_pixel.std == mean_only.std == (1.0,) * channels
     assert by_channel.mean_image is None
     assert mean_only.mean_image is None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("at_once", [1, 7, 256])
+def test_no_bit_of_the_statistics_depends_on_how_many_images_are_held(
+    at_once: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the statistics of every Run so far were summed: pieces of at most 256 images, all of one length."""
+    array = np.random.default_rng(4).integers(0, 256, (600, 6, 5, channels), dtype=np.uint8)
+    total, squares = np.zeros((6, 5, channels)), np.zeros(channels)
+    for piece in np.array_split(array, 3):
+        pixels = piece.astype(np.float64) / 255
+        total += pixels.sum(axis=0)
+        squares += (pixels**2).mean(axis=(1, 2)).sum(axis=0)
+    mean = (total / 600).mean(axis=(0, 1))
+    monkeypatch.setattr(preprocess, "STATISTICS_PIXELS", at_once * 6 * 5)
+    found = fit(ArrayImages(array), resize=5, crop=(6, 5), normalisation="channel")
+    assert found.mean == tuple(mean.tolist())
+    assert found.std == tuple(np.sqrt(squares / 600 - mean**2).tolist())
+    by_pixel = fit(ArrayImages(array), resize=5, crop=(6, 5), normalisation="pixel").mean_image
+    assert by_pixel is not None
+    assert by_pixel.tobytes() == (total / 600).astype(np.float32).tobytes()
+
+
+def test_statistics_hold_only_so_many_pixels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 images of 64x64 in float64, 20 MB, four are held at a time."""
+    images = ArrayImages(noise(200 * 64, 64).reshape(200, 64, 64, 3))
+    monkeypatch.setattr(preprocess, "STATISTICS_PIXELS", 4 * 64 * 64)
+    tracemalloc.start()
+    try:
+        fit(images, resize=64, crop=(64, 64), normalisation="channel")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4e6
 
 
 def test_a_normalised_training_set_has_mean_zero_and_deviation_one() -> None:

@@ -211,3 +211,14 @@ def test_only_the_newest_looks_are_kept(root: Path, monkeypatch: pytest.MonkeyPa
     for number in range(4):
         folder(shutil.copytree(root, root.parent / f"copy{number}"))
         assert len([*(root.parent / "cache" / "scans").iterdir()]) == min(number + 1, 2)
+
+
+def test_a_user_without_a_home_remembers_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    expected = folder(root).fingerprint
+    monkeypatch.setattr(Path, "home", none)
+    for name in ("RESIDUUM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert folder(root).fingerprint == expected

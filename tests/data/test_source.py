@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from residuum.data.source import ArrayImages, Dataset, Split, array_fingerprint, stratified
+from residuum.data.source import NAMES, ArrayImages, Dataset, Split, array_fingerprint, stratified
 from residuum.errors import InputError
 
 
@@ -105,3 +108,57 @@ def test_the_fingerprint_changes_with_a_pixel_a_label_and_the_order_of_splits() 
         array_fingerprint(one.subset(np.arange(6)[::-1]), two),
     ]
     assert len({base, *others}) == 6
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.uint64, np.int64])
+def test_labels_of_any_whole_number_become_int64(kind: Any) -> None:
+    split = Split("train", numbered(4).images, np.array([0, 2, 1, 0], dtype=kind))
+    assert split.labels.dtype == np.int64
+    assert split.labels.tolist() == [0, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (np.zeros(4, np.float32), r"labels are float32 of shape \(4,\) \(expected one whole number for each image\)"),
+        (np.zeros(4, bool), "labels are bool"),
+        (np.zeros((4, 3), np.int64), r"labels are int64 of shape \(4, 3\)"),
+        (np.array(["a", "b", "c", "a"]), "labels are <U1"),
+        (np.zeros(3, np.int64), r"has 3 labels \(expected 4, one for each image\)"),
+        (np.zeros(5, np.int64), "has 5 labels"),
+    ],
+)
+def test_labels_that_are_not_one_whole_number_for_each_image_are_refused(labels: Any, told: str) -> None:
+    with pytest.raises(InputError, match=rf"^train: {told}.*Try: "):
+        Split("train", numbered(4).images, labels)
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_labels_that_no_class_name_belongs_to_are_refused(name: str) -> None:
+    for labels in ([1, 2, 3], [0, -1, 2]):
+        split = Split(name, numbered(3).images, np.array(labels))
+        with pytest.raises(
+            InputError, match=rf"^things: labels of {name} .*\(expected 0 to 2, of 3 class names\).*Try: "
+        ):
+            dataset(**{name: split})
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_split_without_images_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"^things: its {name} split has no images\. Try: "):
+        dataset(**{name: numbered(0, name)})
+    with pytest.raises(InputError, match="train split has no images"):
+        dataset().with_train(np.arange(0))
+
+
+def test_the_reference_of_a_set_is_its_name_and_of_anything_else_a_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = dataset()
+    assert one.reference == str(tmp_path / "things")
+    for name in NAMES:
+        assert Dataset(**{**vars(one), "name": name}).reference == name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import random
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -163,7 +166,9 @@ def target(tmp_path: Path) -> Path:
 
 
 def names(target: Path) -> list[str]:
-    return sorted(path.name for path in target.parent.iterdir()) if target.parent.exists() else []
+    """The files beside a target, but for the lock, which stays."""
+    found = target.parent.iterdir() if target.parent.exists() else ()
+    return sorted(path.name for path in found if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("size", [len(CONTENT), None])
@@ -175,8 +180,50 @@ def test_a_file_is_fetched_whole_and_reported(server: Server, target: Path, size
     assert returned == target
     assert target.read_bytes() == CONTENT
     assert names(target) == ["file.bin"]
-    assert seen[-1] == (len(CONTENT), size)
+    assert {total for _, total in seen} == {len(CONTENT)}, "the server says how much it is"
+    assert seen[-1][0] == len(CONTENT)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_two_that_want_the_same_file_fetch_it_once(server: Server, target: Path) -> None:
+    begun = threading.Event()
+
+    def slowly(done: int, total: int | None) -> None:
+        if not begun.is_set():
+            begun.set()
+            threading.Event().wait(0.3)  # in which the other one begins
+
+    def second() -> Path:
+        assert begun.wait(10)
+        return get(server, target)
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(download, server.url, target, sha256=DIGEST, size_bytes=len(CONTENT), on_bytes=slowly)
+        two = pool.submit(second)
+        assert one.result() == two.result() == target
+    assert server.ranges == [None]
+    assert target.read_bytes() == CONTENT
+
+
+def test_who_waited_for_one_that_failed_goes_on_with_its_part(server: Server, target: Path) -> None:
+    server.mode = "cut"
+    with pytest.raises(InputError):
+        get(server, target)
+    server.mode = "whole"
+    with ThreadPoolExecutor(4) as pool:
+        assert {*pool.map(lambda _: get(server, target), range(4))} == {target}
+    assert server.ranges == [None, f"bytes={CUT}-"]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_right_file_in_a_directory_that_cannot_be_written_needs_no_lock(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.parent.mkdir()
+    target.write_bytes(CONTENT)
+    monkeypatch.setattr(module, "FileLock", None)
+    assert get(server, target) == target
+    assert server.ranges == []
 
 
 def test_a_right_file_is_kept_without_asking_and_a_wrong_one_replaced(server: Server, target: Path) -> None:
@@ -313,6 +360,24 @@ def test_a_server_that_does_not_speak_http_is_no_storage_error(server: Server, t
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError(1, "bad record mac"), ConnectionResetError()],
+)
+def test_a_network_that_fails_on_the_way_is_no_storage_error(
+    error: OSError, server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: http.client.HTTPResponse, size: int) -> bytes:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPResponse, "read1", fail)
+        with pytest.raises(InputError, match=r"file\.bin: the connection failed \(.+\)\. Try: "):
+            get(server, target)
+    get(server, target)
+    assert target.read_bytes() == CONTENT
+
+
 def test_no_server_at_all(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with socket.socket() as unused:
@@ -372,3 +437,16 @@ def test_where_downloads_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert cache_directory() == tmp_path / "xdg" / "residuum"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert cache_directory() == Path.home() / ".cache" / "residuum"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    for name in ("RESIDUUM_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match=r"^RESIDUUM_CACHE: there is no home directory\. Try: RESIDUUM_CACHE=DIR$"):
+        cache_directory()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_directory() == tmp_path / "residuum"

@@ -50,6 +50,23 @@ def test_a_second_process_is_refused_with_the_first_ones_pid(tmp_path: Path) -> 
         pass
 
 
+@pytest.mark.parametrize("found", [None, ""])
+def test_a_holder_that_is_gone_by_now_or_not_yet_written_is_unknown(
+    found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves between two looks at its file, or has only just come."""
+
+    def read(self: Path) -> str:
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(self))
+        return found
+
+    with lock_directory(tmp_path):
+        monkeypatch.setattr(Path, "read_text", read)
+        with pytest.raises(InUseError, match=r"\(process unknown\)"), lock_directory(tmp_path):
+            raise AssertionError("both hold it")
+
+
 def test_the_lock_of_a_killed_process_is_ignored(tmp_path: Path) -> None:
     with holder(tmp_path) as process:
         process.send_signal(signal.SIGKILL)

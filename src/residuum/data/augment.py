@@ -125,7 +125,7 @@ def crop_flip(batch: Tensor, words: NDArray[np.uint64], augmentation: CropFlip, 
     y = torch.from_numpy(rows.clip(0, height - 1)).to(device)[:, :, None]
     x = torch.from_numpy(columns.clip(0, width - 1)).to(device)[:, None, :]
     gathered = batch[torch.arange(count, device=device)[:, None, None], y, x]
-    mean = preprocessing.mean_image_tensor(device, (height, width))
+    mean = preprocessing.subtracted_mean(device, (height, width))
     if mean.dim() == 3:
         mean = mean[y, x]
     std = torch.tensor(preprocessing.std, device=device)

@@ -120,8 +120,8 @@ class TrainingBatches:
             return
         with ThreadPoolExecutor(self.workers) as pool:
             try:
-                for step, decoding in ahead(steps, lambda step: (step, self._decode(pool, step))):
-                    yield self._finish(step, decoding)
+                for begun in ahead(steps, lambda step: self._begin(pool, step)):
+                    yield self._finish(begun)
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -145,7 +145,7 @@ class TrainingBatches:
             images = self.preprocessing.normalise(batch)
         return images, self._labels(order)
 
-    def _decode(self, pool: ThreadPoolExecutor, step: int) -> _Decoding:
+    def _begin(self, pool: ThreadPoolExecutor, step: int) -> _Drawn:
         order, words = self._positions(step)
 
         def one(row: int) -> Pixels:
@@ -154,18 +154,17 @@ class TrainingBatches:
                 return scale_crop_flip(pixels, words[row], self.augmentation, self.preprocessing)
             return self.preprocessing.view(pixels)
 
-        return _Decoding.start(pool, one, len(order), self.preprocessing, self.device)
+        return _Drawn(step, order, words, _Decoding.start(pool, one, len(order), self.preprocessing, self.device))
 
-    def _finish(self, step: int, decoding: _Decoding) -> tuple[Tensor, Tensor]:
-        batch = decoding.wait().to(self.device, non_blocking=True)
-        order, words = self._positions(step)
+    def _finish(self, begun: _Drawn) -> tuple[Tensor, Tensor]:
+        batch = begun.decoding.wait().to(self.device, non_blocking=True)
         if isinstance(self.augmentation, CropFlip):
-            return crop_flip(batch, words, self.augmentation, self.preprocessing), self._labels(order)
+            return crop_flip(batch, begun.words, self.augmentation, self.preprocessing), self._labels(begun.order)
         images = self.preprocessing.normalise(batch)
         if self.colours is not None and isinstance(self.augmentation, ScaleCropFlip):
-            std, start = self.augmentation.colour_std, step * self.batch_size
+            std, start = self.augmentation.colour_std, begun.step * self.batch_size
             images = self.colours.shift(images, self.seed, start, std, self.preprocessing)
-        return images, self._labels(order)
+        return images, self._labels(begun.order)
 
 
 def evaluation_batches(
@@ -235,6 +234,16 @@ class _Decoding:
         for row in self.rows:
             row.result()
         return self.batch
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A training batch whose images are being decoded: its step, the images in it, and their random words."""
+
+    step: int
+    order: NDArray[np.int64]
+    words: NDArray[np.uint64]
+    decoding: _Decoding
 
 
 def ahead(items: Iterable[Item], begin: Callable[[Item], Begun], *, more: int = PREFETCHED_BATCHES) -> Iterator[Begun]:

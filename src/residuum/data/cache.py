@@ -167,18 +167,24 @@ class _Store:
         """`whole`, with what `images`, a reduction of it, decode to in a cache, where that can be had."""
         try:
             self.directory = cache_directory() / "decoded"
+        except InputError as error:  # no home
+            return self._without(whole, error)
+        try:
             cache = self._open(images) or self._built(images)
         except InputError:
             raise
-        except (OSError, RuntimeError, ResiduumError) as error:  # no home; a disk that is full, read-only or failing
-            self.tell(f"decoded cache: cannot be kept ({_reason(error)}), images are decoded as they are needed")
-            return whole
+        except (OSError, RuntimeError, ResiduumError) as error:  # a disk that is full, read-only or failing
+            return self._without(whole, error)
         if cache is None or images.reduction is None:
             return whole
         self.in_use.add(cache.directory.name)
         with suppress(Timeout, OSError), FileLock(self.directory / ".lock", timeout=0):
             self._make_room(0)  # a limit may be lower than it was
         return CachedImages(whole, images.reduction, cache, np.arange(len(whole)))
+
+    def _without(self, images: FolderImages, error: Exception) -> FolderImages:
+        self.tell(f"decoded cache: cannot be kept ({_reason(error)}), images are decoded as they are needed")
+        return images
 
     def _open(self, images: FolderImages) -> DecodedCache | None:
         """The cache of these images, if there is one that is sound and suits the limit."""

@@ -38,6 +38,8 @@ MAX_FILE_BYTES = 256 << 20
 # global and decoding runs in threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+_threads: int | None = None
+
 
 def decode(file: Path | bytes, *, channels: int, name: str | None = None, reduction: Reduction | None = None) -> Pixels:
     """Decode an image to `(H, W, channels)` uint8.
@@ -70,8 +72,22 @@ def decode_image(image: Image.Image, *, channels: int, name: str) -> Pixels:
         return to_pixels(image, channels, name=name)
 
 
+@contextmanager
+def decoding_with(threads: int | None) -> Iterator[None]:
+    """Let so many threads decode in this process meanwhile, wherever images are read; None changes nothing."""
+    global _threads
+    before = _threads
+    _threads = threads or before
+    try:
+        yield
+    finally:
+        _threads = before
+
+
 def decoding_threads() -> int:
-    """Threads that decode: one for each CPU this process may run on."""
+    """Threads that decode: as many as `decoding_with` says, else one for each CPU this process may run on."""
+    if _threads is not None:
+        return _threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

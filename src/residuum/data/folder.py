@@ -5,7 +5,8 @@
 
 Classes are ordered by name. Files may be nested. Every file is looked at before training starts: what cannot be used is
 listed with its reason, and never replaced by something else. A file that was found sound before and has not changed
-since is not read again (`residuum.data.scan`).
+since is not read again (`residuum.data.scan`). A few that cannot be decoded are left out; a folder with more of them is
+refused, since it may be the disk that is damaged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,8 @@ from residuum.files.atomic import sha256
 SPLIT_DIRECTORIES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 VAL_SHARE = 0.2
 ODD_SHARE = 0.01
+UNREADABLE_SHARE, FEW_UNREADABLE = 0.01, 10  # of a folder's images that may be left out: the larger of the two
+LOOKED_AT_ONCE = 4096  # files that are handed to threads at a time: to hand out a million would take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,35 +77,32 @@ def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda do
         on_progress: called with files looked at and files in all.
 
     Raises:
-        InputError: no such folder; fewer than two classes; a class without a usable image; train and val differ in
-            their classes; two class names that look the same.
+        InputError: no such folder; one that cannot be listed; fewer than two classes; a class without a usable image;
+            train and val differ in their classes; two class names that look the same; too many damaged images.
     """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder. Try: digits, cifar10, or a path with one directory for each class")
-    found = _split_directories(root) or {"all": root}
-    class_names = _class_names(found.get("train", root))
-    for name, directory in found.items():
-        _same_classes(class_names, _class_names(directory), root, name)
-    listed = {name: _files(directory, class_names, root) for name, directory in found.items()}
-    total = sum(len(files) for files, _ in listed.values())
+    with _listing(root):
+        if not root.is_dir():
+            raise InputError(
+                f"{root}: no such folder. Try: digits, cifar10, or a path with one directory for each class"
+            )
+        found = _split_directories(root) or {"all": root}
+        class_names = _class_names(found.get("train", root))
+        for name, directory in found.items():
+            _same_classes(class_names, _class_names(directory), root, name)
+        listed = {name: _files(directory, class_names, root) for name, directory in found.items()}
+    every = _check_all(root, {name: files for name, (files, _) in listed.items()}, channels, on_progress)
     splits, skipped = {}, []
     fingerprint = hashlib.sha256()
-    memory = ScanMemory(root, channels)
-    done = 0
-    for name, (files, odd) in listed.items():
-        start = done
-        checked = _check(name, files, memory, channels, lambda n, start=start: on_progress(start + n, total))  # type: ignore[misc]
+    for name, checked in every.items():
         _every_class(checked.split, class_names, found[name])
         splits[name] = checked.split
-        skipped += [*odd, *checked.skipped]
+        skipped += [*listed[name][1], *checked.skipped]
         for digest, label in zip(checked.digests, checked.split.labels, strict=True):
             fingerprint.update(f"{name} {class_names[label]} {digest}\n".encode())
-        done += len(files)
-    memory.save()
     if "all" in splits:
         splits = _divide(splits["all"], root, class_names)
     return Dataset(
-        name=str(root),
+        name=str(root.resolve()),
         class_names=class_names,
         train=splits["train"],
         val=splits.get("val"),
@@ -110,6 +112,17 @@ def folder(root: Path, *, channels: int = 3, on_progress: OnProgress = lambda do
         skipped=tuple(skipped),
         remarks=tuple(_remarks(splits)),
     )
+
+
+@contextmanager
+def _listing(root: Path) -> Iterator[None]:
+    """A directory that cannot be looked into, in one line."""
+    try:
+        yield
+    except OSError as error:
+        where = printable(str(error.filename or root))
+        remedy = f"chmod u+rx {where}" if isinstance(error, PermissionError) else f"ls -l {where}"
+        raise InputError(f"{where}: cannot be listed ({error.strerror or error}). Try: {remedy}") from error
 
 
 def _split_directories(root: Path) -> dict[str, Path] | None:
@@ -182,7 +195,7 @@ def _files(directory: Path, class_names: tuple[str, ...], root: Path) -> tuple[l
 
 def _walk(directory: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        raise error
 
     for parent, directories, names in os.walk(directory, onerror=refuse):
         left_out = [each for each in directories if each.startswith(".") or (Path(parent) / each).is_symlink()]
@@ -216,6 +229,38 @@ class Checked:
     skipped: list[Skipped]
 
 
+def _check_all(
+    root: Path, listed: dict[str, list[tuple[Path, int]]], channels: int, on_progress: OnProgress
+) -> dict[str, Checked]:
+    """Look at the files of every split.
+
+    Raises:
+        InputError: too many of them cannot be decoded.
+    """
+    memory = ScanMemory(root, channels)
+    total, done = sum(map(len, listed.values())), 0
+    every = {}
+    for name, files in listed.items():
+        every[name] = _check(name, files, memory, channels, lambda n, start=done: on_progress(start + n, total))  # type: ignore[misc]
+        done += len(files)
+    memory.save()
+    _require_sound(root, [each for checked in every.values() for each in checked.skipped], total, memory)
+    return every
+
+
+def _require_sound(root: Path, damaged: list[Skipped], total: int, memory: ScanMemory) -> None:
+    """Refuse a folder of which more than a few images cannot be decoded; the list of them is written to a file."""
+    allowed = max(FEW_UNREADABLE, int(UNREADABLE_SHARE * total))
+    if len(damaged) <= allowed:
+        return
+    path = memory.write_list(f"{each.path}: {each.reason}" for each in damaged)
+    remedy = f"less {path}, which lists them; mend or remove them" if path else "mend or remove them"
+    raise InputError(
+        f"{printable(str(root))}: {len(damaged):,} of {total:,} images cannot be used, the first is "
+        f"{damaged[0].path}: {damaged[0].reason} (expected at most {allowed:,}). Try: {remedy}"
+    )
+
+
 def _check(
     name: str,
     files: list[tuple[Path, int]],
@@ -238,7 +283,9 @@ def _check(
 
     good, digests, skipped = [], [], []
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        for number, (item, seen) in enumerate(zip(files, pool.map(look, files), strict=True), start=1):
+        starts = range(0, len(files), LOOKED_AT_ONCE)
+        looked = chain.from_iterable(pool.map(look, files[start : start + LOOKED_AT_ONCE]) for start in starts)
+        for number, (item, seen) in enumerate(zip(files, looked, strict=True), start=1):
             digest, problem, which = seen
             if problem:
                 skipped.append(Skipped(printable(str(item[0])), problem))

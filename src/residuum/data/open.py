@@ -10,10 +10,9 @@ from residuum.data.cifar import cifar
 from residuum.data.digits import digits
 from residuum.data.folder import folder
 from residuum.data.mnist import mnist
-from residuum.data.source import Dataset, OnProgress
+from residuum.data.source import NAMES, Dataset, OnProgress
 from residuum.errors import InputError, nearest
 
-NAMES = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist")
 DATA_DIR_VARIABLE = "RESIDUUM_DATA_DIR"
 
 

@@ -25,6 +25,7 @@ Views = Literal["1", "10", "multi-scale"]
 Interpolation = Literal["bilinear", "bicubic"]
 SCALES = (224, 256, 384, 480, 640)  # He et al. 2015, section 3.4, for a crop of 224
 STATISTICS_BATCH = 256
+STATISTICS_PIXELS = STATISTICS_BATCH * 224**2  # that are float64 at a time, 294 MiB in colour
 FLAT = 1e-3
 SAMPLE_SIZE = 5000  # images that statistics of a folder are computed from
 
@@ -134,7 +135,7 @@ class Preprocessing:
     def normalise(self, batch: Tensor) -> Tensor:
         """`(N, H, W, C)` uint8 to `(N, C, H, W)` float32, channels last in memory."""
         height, width = batch.shape[1:3]
-        mean = self.mean_image_tensor(batch.device, (height, width))
+        mean = self.subtracted_mean(batch.device, (height, width))
         mean = mean.flatten(1) if mean.dim() == 3 else mean.repeat(width)
         std = torch.tensor(self.std, device=batch.device).repeat(width)
         rows = batch.flatten(2).to(torch.float32, copy=True)  # whole rows: loops over three channels are slow
@@ -145,7 +146,7 @@ class Preprocessing:
         std = torch.tensor(self.std, device=batch.device)
         return ((batch.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
-    def mean_image_tensor(self, device: torch.device, size: tuple[int, int]) -> Tensor:
+    def subtracted_mean(self, device: torch.device, size: tuple[int, int]) -> Tensor:
         """The mean image where there is one of this size, else the mean of each channel."""
         if self.mean_image is not None and self.mean_image.shape[:2] == size:
             return torch.from_numpy(self.mean_image).to(device)
@@ -174,11 +175,17 @@ def fit(
     chosen = np.linspace(0, len(images) - 1, min(len(images), _limit(images))).astype(int)
     images = reduced(images, neutral.reduction())
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        for indices in np.array_split(chosen, -(-len(chosen) // STATISTICS_BATCH)):
-            views = [*pool.map(lambda index: neutral.view(images.load(index)), indices)]
-            pixels = np.stack(views).astype(np.float64) / 255
-            total += pixels.sum(axis=0)
-            squares += (pixels**2).mean(axis=(1, 2)).sum(axis=0)
+        for indices in _pieces(chosen, STATISTICS_BATCH):
+            of_piece, of_images = np.zeros_like(total), []
+            for few in _pieces(indices, max(1, STATISTICS_PIXELS // (crop[0] * crop[1]))):
+                views = [*pool.map(lambda index: neutral.view(images.load(index)), few)]
+                pixels = np.stack(views).astype(np.float64)
+                pixels /= 255
+                for each in pixels:  # one after another, so that no bit depends on how many are taken at a time
+                    of_piece += each
+                of_images.append(np.square(pixels, out=pixels).mean(axis=(1, 2)))
+            total += of_piece
+            squares += np.concatenate(of_images).sum(axis=0)
     mean_image = total / len(chosen)
     mean = mean_image.mean(axis=(0, 1))
     std = np.sqrt(np.maximum(squares / len(chosen) - mean**2, 0))
@@ -191,6 +198,11 @@ def fit(
         std=tuple(std.tolist()) if normalisation == "channel" else (1.0,) * channels,
         mean_image=mean_image.astype(np.float32) if normalisation == "pixel" else None,
     )
+
+
+def _pieces(indices: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """The indices in as few parts of at most that length as there can be, all about as long."""
+    return np.array_split(indices, -(-len(indices) // most))
 
 
 def _limit(images: Images) -> int:

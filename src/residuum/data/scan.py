@@ -1,9 +1,10 @@
 """What a look through a folder found, remembered so that the next one need not read and decode every file again.
 
-One small file for each folder in `$RESIDUUM_CACHE/scans` (see `residuum.files.download.cache_directory`). Only sound
-images are remembered. A file is taken as known while its size, times and inode are what they were; one that was written
-shortly before the look could change again without a trace in its times, so it is looked at again. Memory that is
-damaged, foreign or of another decoder is no memory. Where nothing can be written, nothing is remembered.
+One small file for each folder in `$RESIDUUM_CACHE/scans` (see `residuum.files.download.cache_directory`), and beside it
+a list of the damaged images of a folder that was refused. Only sound images are remembered. A file is taken as known
+while its size, times and inode are what they were; one that was written shortly before the look could change again
+without a trace in its times, so it is looked at again. Memory that is damaged, foreign or of another decoder is no
+memory. Where nothing can be written, nothing is remembered.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import PIL
 
 from residuum.data.checked import read_checked, write_checked
-from residuum.errors import StorageError
-from residuum.files.atomic import TEMPORARY_PREFIX, sha256
+from residuum.errors import InputError, StorageError
+from residuum.files.atomic import TEMPORARY_PREFIX, sha256, write_file
 from residuum.files.download import cache_directory
 
 FORMAT = 1
@@ -46,7 +48,7 @@ class ScanMemory:
         self.began = time.time_ns()
         self.found: dict[str, list[int | str]] = {}
         self.path: Path | None = None
-        with suppress(OSError, RuntimeError):  # no home, or a folder that went away
+        with suppress(OSError, RuntimeError, InputError):  # no home, or a folder that went away
             name = sha256(f"{root.resolve()}\n{channels}".encode("utf-8", "surrogateescape"))[:32]
             self.path = cache_directory() / "scans" / f"{name}.json"
         self.known = self._read()
@@ -72,6 +74,17 @@ class ScanMemory:
             write_checked(self.path, {"decoder": self.decoder, "files": self.found})
             _forget_oldest(self.path.parent)
 
+    def write_list(self, lines: Iterable[str]) -> Path | None:
+        """Write lines about this folder for a person to read; return where, or None where nothing can be written."""
+        if self.path is None:
+            return None
+        path = self.path.with_suffix(".txt")
+        with suppress(StorageError):
+            write_file(path, "".join(f"{line}\n" for line in lines))
+            _forget_oldest(path.parent)
+            return path
+        return None
+
     def _name(self, path: Path) -> str:
         return os.path.relpath(path, self.root)
 
@@ -83,7 +96,7 @@ class ScanMemory:
 
 def _forget_oldest(directory: Path) -> None:
     with suppress(OSError):
-        scans = [path for path in directory.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX)]
+        scans = [path for path in directory.iterdir() if not path.name.startswith(TEMPORARY_PREFIX)]
         scans.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in scans[MOST_SCANS:]:
             path.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,7 @@ Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 OnProgress = Callable[[int, int], None]  # done, in all
 
+NAMES = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist")
 FAITHFUL_MARGIN = 2
 
 
@@ -93,11 +95,29 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their labels, `(N,)` int64 indices into the class names."""
+    """Images with their labels, `(N,)` indices into the class names; whole numbers of any type become int64.
+
+    Raises:
+        InputError: labels are not whole numbers, or not one for each image.
+    """
 
     name: str
     images: Images
     labels: Labels
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise InputError(
+                f"{self.name}: labels are {labels.dtype} of shape {labels.shape} (expected one whole number for each "
+                'image). Try: labels.astype("int64")'
+            )
+        if len(labels) != len(self.images):
+            raise InputError(
+                f"{self.name}: has {len(labels):,} labels (expected {len(self.images):,}, one for each image). "
+                "Try: as many labels as images"
+            )
+        object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -119,13 +139,16 @@ class Dataset:
     """A data set: what to train on, what to choose by, what to test on once.
 
     Attributes:
-        name: `cifar10`, or the folder's path.
+        name: `cifar10`, or the folder's whole path.
         class_names: name of each label, by index.
         train, val, test: the splits; `val` and `test` are None where the source has none.
         image_size: height and width all images share, or None for a folder.
         fingerprint: sha256 over the contents, to tell whether the data changed since a checkpoint.
         skipped: files that are not used, each with its reason.
         remarks: what is used, but looks odd enough for a person to look at.
+
+    Raises:
+        InputError: a split is empty, or has labels that no class name belongs to.
     """
 
     name: str
@@ -138,9 +161,27 @@ class Dataset:
     skipped: tuple[Skipped, ...] = field(default=())
     remarks: tuple[str, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        classes = len(self.class_names)
+        for name, split in self.splits().items():
+            if not len(split):
+                remedy = "at least one image of each class" if name == "train" else f"{name}=None"
+                raise InputError(f"{self.name}: its {name} split has no images. Try: {remedy}")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= classes:
+                raise InputError(
+                    f"{self.name}: labels of {name} reach from {low} to {high} (expected 0 to {classes - 1}, of "
+                    f"{classes} class names). Try: labels that count from 0"
+                )
+
     @property
     def channels(self) -> int:
         return self.train.images.channels
+
+    @property
+    def reference(self) -> str:
+        """What opens the same data again from any working directory: the name of a set, or a folder's whole path."""
+        return self.name if self.name in NAMES else str(Path(self.name).resolve())
 
     def with_train(self, indices: NDArray[np.int64]) -> Dataset:
         """This data set with only some of its training images, and a fingerprint of its own."""

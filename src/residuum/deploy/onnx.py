@@ -43,7 +43,7 @@ class FromPixels(nn.Module):
     def __init__(self, net: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.net, self.preprocessing = net, preprocessing
-        self.register_buffer("mean", preprocessing.mean_image_tensor(torch.device("cpu"), preprocessing.crop))
+        self.register_buffer("mean", preprocessing.subtracted_mean(torch.device("cpu"), preprocessing.crop))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of pixels."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock
+
 from residuum.errors import DamagedError, InputError
 from residuum.files.atomic import storage_error, sync_directory
 
@@ -25,10 +27,19 @@ OnBytes = Callable[[int, int | None], None]
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept: `$RESIDUUM_CACHE`, else `$XDG_CACHE_HOME/residuum`, else `~/.cache/residuum`."""
+    """Where downloads are kept: `$RESIDUUM_CACHE`, else `$XDG_CACHE_HOME/residuum`, else `~/.cache/residuum`.
+
+    Raises:
+        InputError: none of these is set, and this user has no home.
+    """
     if own := os.environ.get("RESIDUUM_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "residuum"
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "residuum"
+    try:
+        return Path.home() / ".cache" / "residuum"
+    except RuntimeError as error:
+        raise InputError("RESIDUUM_CACHE: there is no home directory. Try: RESIDUUM_CACHE=DIR") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +76,8 @@ def download(
 ) -> Path:
     """Fetch `url` to `target`, going on where an earlier attempt was cut; return `target`.
 
+    Where two processes want the same file, one fetches it and the other waits for it.
+
     Args:
         url: where the file is offered.
         target: where it shall stand; kept if its digest is already right.
@@ -85,13 +98,8 @@ def download(
         if target.exists() and digest.fits(target):
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        complete = part.exists() and digest.fits(part)
-        if part.exists() and not complete and part.stat().st_size >= (size_bytes or most_bytes or 1 << 62):
-            part.unlink()
-    if not complete:
-        _fetch(url, part, _Expected(size_bytes, most_bytes or size_bytes), on_bytes, remedy)
-    with _storage(target):
-        keep(part, target, digest, url)
+    with _one_at_a_time(part):
+        _obtain(url, target, part, digest, _Expected(size_bytes, most_bytes or size_bytes), on_bytes, remedy)
     return target
 
 
@@ -109,6 +117,35 @@ def keep(part: Path, target: Path, digest: Digest, source: str) -> None:
         raise DamagedError(f"{source}: {differs}; nothing was kept. Try: the same command again")
     part.replace(target)
     sync_directory(target.parent)
+
+
+@contextmanager
+def _one_at_a_time(part: Path) -> Iterator[None]:
+    """Hold `part` for this download; another one waits, and goes on with what it finds."""
+    lock = FileLock(part.with_name(part.name + ".lock"))
+    with _storage(part):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _obtain(
+    url: str, target: Path, part: Path, digest: Digest, expected: _Expected, on_bytes: OnBytes, remedy: str
+) -> None:
+    """Put the file at `target`, unless another process has done so by now."""
+    with _storage(target):
+        if target.exists() and digest.fits(target):
+            return
+        complete = part.exists() and digest.fits(part)
+        most = expected.size_bytes or expected.most_bytes or 1 << 62
+        if part.exists() and not complete and part.stat().st_size >= most:
+            part.unlink()
+    if not complete:
+        _fetch(url, part, expected, on_bytes, remedy)
+    with _storage(target):
+        keep(part, target, digest, url)
 
 
 @dataclass(frozen=True)
@@ -141,7 +178,8 @@ def _fetch(url: str, part: Path, expected: _Expected, on_bytes: OnBytes, remedy:
             answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
             if error.code == NOTHING_AFTER_THAT:  # what is there is as long as the file, but is not the file
-                part.unlink(missing_ok=True)
+                with _storage(part):
+                    part.unlink(missing_ok=True)
             raise
     with answer:
         if answer.status != 206:
@@ -153,11 +191,12 @@ def _fetch(url: str, part: Path, expected: _Expected, on_bytes: OnBytes, remedy:
         total = done + int(length) if length is not None and length.isdecimal() else None
         if total is not None:
             expected.require_offer(url, total)
+        whole = expected.size_bytes if expected.size_bytes is not None else total
         with _storage(part), part.open("ab" if done else "wb") as stream:
             for piece in _pieces(url, answer, remedy):
                 stream.write(piece)
                 done += len(piece)
-                on_bytes(done, expected.size_bytes)
+                on_bytes(done, whole)
                 if expected.most_bytes is not None and done > expected.most_bytes:
                     break
     if expected.most_bytes is not None and done > expected.most_bytes:
@@ -166,7 +205,6 @@ def _fetch(url: str, part: Path, expected: _Expected, on_bytes: OnBytes, remedy:
             f"{url}: sends more than the expected {expected.most_bytes:,} bytes; nothing was kept. "
             "Try: the same command again"
         )
-    whole = expected.size_bytes if expected.size_bytes is not None else total
     if whole is not None and done < whole:
         raise _broken_off(url, f"ended at {done:,} of {whole:,} bytes")
 
@@ -207,7 +245,7 @@ def _network(url: str, remedy: str) -> Iterator[None]:
     except urllib.error.URLError as error:
         reason = " ".join(str(error.reason).split())
         raise InputError(f"{url}: cannot be fetched ({reason}). Try: a network, or {remedy}") from error
-    except (http.client.HTTPException, ConnectionError) as error:
+    except (http.client.HTTPException, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise _broken_off(url, f"failed ({reason})") from error
 

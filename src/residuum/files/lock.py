@@ -30,9 +30,8 @@ def lock_directory(directory: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        who = holder.read_text().strip() if holder.exists() else "unknown"
         raise InUseError(
-            f"{directory}: another process is writing it (process {who}). Try: wait for it, or another --out"
+            f"{directory}: another process is writing it (process {_who(holder)}). Try: wait for it, or another --out"
         ) from error
     except OSError as error:
         raise storage_error(directory, error) from error
@@ -45,3 +44,11 @@ def lock_directory(directory: Path) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _who(holder: Path) -> str:
+    """The process id that a holder wrote; it may not have done so yet, or be gone by now."""
+    try:
+        return holder.read_text().strip() or "unknown"
+    except OSError:
+        return "unknown"

@@ -16,6 +16,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+from residuum.errors import InputError
 from residuum.files.download import cache_directory
 
 COMPILERS = ("g++", "clang++")
@@ -49,7 +50,7 @@ def library(source: Path) -> ctypes.CDLL:
         else:
             _compile(source, compiler, path)
         return ctypes.CDLL(str(path))
-    except (OSError, RuntimeError) as error:  # RuntimeError: this user has no home
+    except (OSError, RuntimeError, InputError) as error:  # InputError: this user has no home
         raise NoLibraryError(f"{source.name}: {getattr(error, 'strerror', None) or error}") from error
 
 

@@ -99,7 +99,7 @@ class Told:
             self.tell("stepped", step, loss)
 
     def evaluating(self, split: str, done: int, total: int) -> None:
-        if done >= total or self._due():
+        if done >= total > 0 or self._due():
             self.tell("evaluating", split, done, total)
 
     def epoch_ended(self, record: dict[str, Any]) -> None:
