@@ -1,8 +1,8 @@
 """Write what is told of the records in this folder: `python results/render.py`.
 
 A place in the README is marked `<!-- results: NAME -->`; what stands there up to `<!-- end -->` is replaced by the
-table of `NAME.json`. `degradation` is that claim at its quick budget, `claims` all of `claims-*.json`, of which are
-also made:
+table of `NAME.json`. `degradation` is that claim at its quick budget, `degradation-short` at short, `claims` all of
+`claims-*.json`, of which are also made:
 
     docs/claims.md, claims.html      the ledger of claims; claims.ko.* in Korean, figures in docs/claims/
     src/residuum/experiments/known.json   what the package knows of its claims
@@ -22,6 +22,7 @@ from residuum.records.finding import Finding
 from residuum.records.findings_file import figure_of, read_findings
 from residuum.report.finding_page import arms_table, processor
 from residuum.report.ledger import Entry, by_claim, small_figure, summary_markdown, write_ledger
+from residuum.report.numbers import duration
 from residuum.report.table import as_markdown
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ README = HERE.parent / "README.md"
 DOCS = HERE.parent / "docs"
 KNOWN = HERE.parent / "src" / "residuum" / "experiments" / "known.json"
 LEDGER = "claims"
+DEGRADATION = {"degradation": "quick", "degradation-short": "short"}  # marks of the README, and their budgets
 MARK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
@@ -46,8 +48,8 @@ def finding_table(name: str, budget: str) -> str:
         "",
         f"Verdict: **{finding.verdict}**. {finding.summary.en}",
         "",
-        f"Budget {finding.budget}: {finding.conditions.en}. Mean ± std over the seeds; {finding.seconds / 60:.1f} "
-        f"minutes of training on {machine({'environment': finding.environment})}.",
+        f"Budget {finding.budget}: {finding.conditions.en}. Mean ± std over the seeds; "
+        f"{duration(finding.seconds)} of training on {machine({'environment': finding.environment})}.",
     ]
     return "\n".join(lines)
 
@@ -288,8 +290,8 @@ def written(name: str) -> str:
     """What stands at the mark of that name."""
     if name == LEDGER:
         return claims_table()
-    if name == "degradation":
-        return finding_table(name, "quick")
+    if name in DEGRADATION:
+        return finding_table("degradation", DEGRADATION[name])
     return TABLES[name](json.loads((HERE / f"{name}.json").read_text()))
 
 
