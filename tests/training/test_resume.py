@@ -82,6 +82,9 @@ def test_kill_9_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> Non
     """Set RESIDUUM_KILLS=200 for the long form."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["residuum.training.start", "sklearn.datasets", "residuum.data.digits"])
+    first = context.Process(target=int)  # starts the server, which is no part of what a training needs
+    first.start()
+    first.join()
     quiet = context.Process(target=_train_or_resume, args=(str(tmp_path / "quiet"),))
     begun = time.monotonic()
     quiet.start()
