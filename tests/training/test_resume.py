@@ -37,7 +37,7 @@ from residuum.training.start import resume, train
 STEPS = 15
 RECIPE = recipe("digits").changed({"steps": STEPS, "batch_size": 200})  # epochs end at steps 3, 9 and 15
 EVERY_STEP = Execution(checkpoint_steps=1, checkpoint_seconds=1e9)
-KILLS = int(os.environ.get("RESIDUUM_KILLS", "12"))
+KILLS = int(os.environ.get("RESIDUUM_KILLS", "6"))
 
 
 def fresh_net() -> ResNet:
