@@ -65,3 +65,14 @@ def leaves_whole(look: Callable[[nn.Module, Tensor, Tensor], object]) -> None:
     assert [parameter.requires_grad for parameter in net.parameters()] == wanted
     assert [name for name, parameter in net.named_parameters() if parameter.grad is not None] == ["conv1.weight"]
     assert torch.equal(net.conv1.weight.grad, torch.ones_like(net.conv1.weight))
+
+
+class Shared(nn.Module):
+    """One ReLU behind two convolutions, as in the blocks of torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.relu = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.conv2(self.relu(self.conv1(x))))  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from small_nets import Shared
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -86,17 +87,6 @@ def test_of_a_layer_without_maps_the_image_is_the_patch(tiny_net: ResNet) -> Non
     scores = tiny_net.eval()(images)[:, 5]
     assert patches.images[0].tolist() == scores.sort(descending=True).indices[:2].tolist()
     assert patches.boxes[0].tolist() == [[0, 0, 16, 16]] * 2
-
-
-class Shared(nn.Module):
-    """One ReLU behind two convolutions, as in the blocks of torchvision."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.relu = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.conv2(self.relu(self.conv1(x))))  # type: ignore[no-any-return]
 
 
 def test_of_a_layer_that_runs_twice_all_looks_show_the_last_run() -> None:

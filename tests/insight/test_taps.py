@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from small_nets import Shared
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -111,17 +112,6 @@ def test_a_layer_that_does_not_run_is_an_error(tiny_net: ResNet) -> None:
         output_of(tiny_net, "idle", torch.randn(1, 1, 16, 16))
     with pytest.raises(InputError, match=r"'conv1\.relu' gives no tensor"):
         output_of(tiny_net, "conv1.relu", torch.randn(1, 1, 16, 16))  # its output is normalised first
-
-
-class Shared(nn.Module):
-    """One ReLU behind two convolutions, as in the blocks of torchvision."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.relu = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.conv2(self.relu(self.conv1(x))))  # type: ignore[no-any-return]
 
 
 def test_a_layer_that_runs_twice_has_two_outputs() -> None:

@@ -40,8 +40,8 @@ class Calibrate:
 
     def run(self) -> int:
         from residuum.report.progress import ConsoleProgress
+        from residuum.training.asked import open_data
         from residuum.training.prepare import choose_device
-        from residuum.training.start import open_data
 
         if self.out is not None and self.out.exists():
             raise InputError(f"{self.out}: already exists. Try: another --out")

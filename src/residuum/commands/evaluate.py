@@ -65,8 +65,8 @@ class Evaluate:
 
     def _measured(self) -> tuple[Classifier, _Images, Metrics]:
         from residuum.report.progress import ConsoleProgress
+        from residuum.training.asked import open_data
         from residuum.training.prepare import choose_device
-        from residuum.training.start import open_data
 
         device = choose_device(self.device)
         with ConsoleProgress() as progress:

@@ -158,8 +158,8 @@ lesions, landscape. Of a Run: history."""
         from residuum.inspection.inspect import Inspection
         from residuum.inspection.start import history, seeded
         from residuum.inspection.subject import subject
+        from residuum.training.asked import open_data
         from residuum.training.prepare import choose_device
-        from residuum.training.start import open_data
 
         unreadable: list[InputError] = []
         device = choose_device(self.device)

@@ -120,9 +120,9 @@ class Train:
     def _within(self, minutes: float, given: Mapping[str, Any]) -> Recipe:
         """The recipe with as many epochs as fit into the minutes; what was found is said."""
         from residuum.report.progress import ConsoleProgress
+        from residuum.training.asked import look_up
         from residuum.training.budget import within
         from residuum.training.prepare import choose_device
-        from residuum.training.start import look_up
 
         with ConsoleProgress(quiet=self.quiet) as progress:
             asked = look_up(

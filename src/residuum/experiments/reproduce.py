@@ -35,10 +35,10 @@ from residuum.plans.plan import Executed, Plan, PlannedRun, PlanObserver, Silent
 from residuum.records.environment import source_digest
 from residuum.records.finding import Finding
 from residuum.run import Run
+from residuum.training.asked import open_data
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution
 from residuum.training.signals import Interrupting
-from residuum.training.start import open_data
 
 RUNS = "runs"
 

@@ -26,10 +26,10 @@ from residuum.errors import InputError, InUseError, ResiduumError
 from residuum.plans.one_by_one import make
 from residuum.plans.plan import PlannedRun
 from residuum.records.environment import source_digest
+from residuum.training.asked import open_data
 from residuum.training.loop import MemoryFullError
 from residuum.training.observer import Silent
 from residuum.training.recipe import Execution, Recipe
-from residuum.training.start import open_data
 
 TELL_SECONDS = 0.2  # between two steps or images that are told
 GRACE_SECONDS = 60.0  # for saving, once nobody is there any more to wait for it

@@ -23,9 +23,10 @@ from residuum.plans.execute import execute
 from residuum.plans.plan import Executed, Plan, PlannedRun, PlanObserver, SilentPlan
 from residuum.plans.seeds_record import SEEDS_FILE, Seeds, SeedsConfig, name_of
 from residuum.run import Run
+from residuum.training.asked import Asked, look_up
 from residuum.training.prepare import choose_device
 from residuum.training.recipe import Execution, Recipe
-from residuum.training.start import MAX_SEED, Asked, default_path, look_up
+from residuum.training.start import MAX_SEED, default_path
 from residuum.weights.store import digest
 
 MAX_SEEDS = 1000
