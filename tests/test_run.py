@@ -12,29 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
+import fault_steps
 from residuum.classifier import Classifier
-from residuum.data.preprocess import Preprocessing
 from residuum.errors import DamagedError, InputError, StorageError
 from residuum.files.atomic import MANIFEST, TEMPORARY_PREFIX, write_directory
 from residuum.files.lock import lock_directory
-from residuum.run import KEPT_CHECKPOINTS, Run, RunConfig, dumps, remove_tree
-
-CONFIG = RunConfig(
-    net="resnet20",
-    own_net=False,
-    data="digits",
-    data_dir=None,
-    data_fingerprint="0" * 64,
-    class_names=("개", "고양이"),
-    seed=0,
-    recipe={"name": "quick"},
-)
-
-
-def files(step: int) -> dict[str, bytes]:
-    return {"state.json": json.dumps({"step": step}).encode(), "state.safetensors": bytes([step]) * 3000}
+from residuum.run import KEPT_CHECKPOINTS, Run, dumps, remove_tree
+from small_run import CONFIG, classifier, create, files, own_net
 
 
 def flip(path: Path) -> None:
@@ -43,31 +28,9 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def own_net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
-
-
-def classifier() -> Classifier:
-    preprocessing = Preprocessing(channels=1, resize=4, crop=(4, 4), mean=(0.5,), std=(0.5,))
-    return Classifier(net=own_net(), net_name="test.Own", preprocessing=preprocessing, class_names=("a", "b"))
-
-
-def create(path: Path, config: RunConfig = CONFIG) -> Run:
-    return Run.create(path, config, {"cpu": "x"}, files(0))
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return create(tmp_path / "run")
-
-
-def faults(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module `fault_steps`, which lies beside the tests of `files`."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "files"))
-    import fault_steps
-
-    return fault_steps
 
 
 def steps(run: Run) -> list[int]:
@@ -169,7 +132,6 @@ def test_a_damaged_line_costs_its_own_epoch_only(run: Run, bad: str) -> None:
 
 @pytest.mark.parametrize("call", ["create", "write", "fsync"])
 def test_metrics_on_a_full_disk(run: Run, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    fault_steps = faults(monkeypatch)
     run.append_metrics({"step": 10})
     with monkeypatch.context() as patch:
         fault_steps.Steps(1, fault_steps.raising(errno.ENOSPC), only=call).install(patch.setattr)
@@ -257,7 +219,6 @@ def test_a_checkpoint_is_never_written_over(run: Run) -> None:
 def test_a_save_that_fails_at_any_call_keeps_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasting: bool
 ) -> None:
-    fault_steps = faults(monkeypatch)
     problems = []
     for number in range(1, 100):
         run = create(tmp_path / str(number))
@@ -282,10 +243,10 @@ def test_a_save_that_fails_at_any_call_keeps_a_checkpoint(
 CRASHES = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[1:3]
+sys.path.insert(0, sys.argv[1])
 from fault_steps import crash_at_every_step
-from test_run import classifier, create, files
-root = Path(sys.argv[3])
+from small_run import classifier, create, files
+root = Path(sys.argv[2])
 final = classifier()
 
 def begin(number):
@@ -310,8 +271,7 @@ for work in (begin, save, finish):
 
 
 def test_a_crash_at_any_call_is_survived(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    command = [sys.executable, "-c", CRASHES, str(here / "files"), str(here), str(tmp_path)]
+    command = [sys.executable, "-c", CRASHES, str(Path(fault_steps.__file__).parent), str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert ended.returncode == 0, ended.stderr
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from test_pages import read
 
+from page_reader import read
 from residuum.classifier import Classifier
 from residuum.cli import main
 from residuum.commands.compare import remarks, with_name

@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
-from hand_formulas import by_hand
-from test_pages import read
 
 import residuum
+from hand_formulas import by_hand
+from page_reader import read
 from residuum.classifier import Classifier
 from residuum.cli import main
 from residuum.commands.counting import image_shape

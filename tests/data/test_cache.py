@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+import fault_steps
 from residuum.data import cache as module
 from residuum.data.augment import Augmentation, CropFlip, ScaleCropFlip
 from residuum.data.batches import TrainingBatches, evaluation_batches, training_reduction
@@ -310,9 +311,6 @@ def test_a_cache_that_goes_while_it_is_used_does_no_harm(photos: Dataset) -> Non
 def test_a_disk_that_is_full_or_read_only_is_named_and_nothing_is_left(
     call: str, at: int, number: int, photos: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "files"))
-    import fault_steps
-
     with pytest.MonkeyPatch.context() as patch:
         steps = fault_steps.Steps(at, fault_steps.raising(number), only=call, lasting=True)
         steps.install(patch.setattr)

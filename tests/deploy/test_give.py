@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from to_give import make
 
 from residuum.classifier import Classifier
 from residuum.deploy.give import export, read_classifier
@@ -19,6 +18,7 @@ from residuum.references import import_weights, load, untrained
 from residuum.weights.load import load_weights
 from residuum.weights.read import read_tensors
 from residuum.weights.store import digest
+from to_give import make
 
 
 def same(classifier: Classifier, other: Classifier) -> None:

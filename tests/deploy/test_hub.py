@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub_server import Hub, running_hub
-from to_give import make
 
+from hub_server import Hub, running_hub
 from residuum.classifier import Classifier
 from residuum.deploy.hub import FILES, fetch, push, repository
 from residuum.errors import DamagedError, InputError, ResiduumError, StorageError
 from residuum.references import load, untrained
+from to_give import make
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 

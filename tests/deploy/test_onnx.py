@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from to_give import make
 from torch import nn
 
 import residuum
@@ -23,6 +22,7 @@ from residuum.errors import InputError, ResiduumError
 from residuum.nets import alexnet, googlenet, lenet, vgg, zfnet
 from residuum.nets.resnet import ResNet, Variant
 from residuum.references import import_weights
+from to_give import make
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

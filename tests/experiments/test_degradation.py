@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import made_up
 import pytest
 
+import made_up
 from residuum.errors import InputError, TrainingError
 from residuum.experiments import setting as module
 from residuum.experiments.claims.degradation import CLAIM

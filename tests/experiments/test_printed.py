@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+
 from data_of_kinds import setting_of
 from made_up import made_up
-
 from residuum.experiments.printed import cifar_error, cifar_error_share, printed_error
 from residuum.nets.reported import ERRORS
 from residuum.records.text import NOTHING

@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import made_up
 import pytest
 import torch
 from PIL import Image
 
+import made_up
 from residuum.data.open import open_dataset
 from residuum.errors import DamagedError, InputError, Interrupted, StorageError, TrainingError
 from residuum.experiments import claims as every

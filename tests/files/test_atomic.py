@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_steps import Steps, raising
 
+from fault_steps import Steps, raising
 from residuum.errors import DamagedError, InputError, ResiduumError, StorageError
 from residuum.files.atomic import (
     MANIFEST,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fault_steps
 from residuum.files.atomic import TEMPORARY_PREFIX, read_directory, remove_leftovers, write_directory, write_file
 
 OLD, NEW = b"old" * 10, b"new, longer" * 1000
@@ -36,7 +37,7 @@ crash_at_every_step(directory)
 
 
 def test_a_crash_at_any_call_leaves_old_or_new(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", SCRIPT, str(Path(fault_steps.__file__).parent), str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
 

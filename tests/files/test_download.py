@@ -16,8 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from fault_steps import Steps, raising
 
+from fault_steps import Steps, raising
 from residuum.errors import DamagedError, InputError, ResiduumError, StorageError
 from residuum.files import download as module
 from residuum.files.download import cache_directory, download

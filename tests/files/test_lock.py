@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fault_steps import Steps, raising
 
+from fault_steps import Steps, raising
 from residuum.errors import InUseError, StorageError
 from residuum.files.lock import lock_directory
 

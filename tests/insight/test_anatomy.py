@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from small_nets import small
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -17,6 +16,7 @@ from residuum.insight.statistics import layer_statistics
 from residuum.nets import catalog
 from residuum.nets.blocks import PostActivation
 from residuum.nets.resnet import ResNet, Variant, zero_init_residual
+from small_nets import small
 
 VARIANTS = {
     "pad": Variant(blocks=(2, 1), widths=(4, 8), stem="cifar", shortcut="pad"),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_nets import lived_in
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +17,7 @@ from residuum.insight.cam import METHODS, cam, gradcam_plus_plus
 from residuum.nets.catalog import net as create
 from residuum.nets.resnet import ResNet, Variant
 from residuum.references import build
+from small_nets import lived_in
 
 PLAIN = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="none")
 POST = Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="pad")

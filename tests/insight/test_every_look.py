@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_nets import data, small
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -33,6 +32,7 @@ from residuum.insight.probes import stage_features
 from residuum.insight.statistics import layer_statistics
 from residuum.insight.taps import device_of
 from residuum.nets.resnet import ResNet
+from small_nets import data, small
 
 
 def drawn(net: nn.Module) -> tuple[Direction, Direction]:

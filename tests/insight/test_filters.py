@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from small_nets import Shared
 from torch import Tensor, nn
 
 from residuum.errors import InputError
@@ -16,6 +15,7 @@ from residuum.insight.filters import first_filters, maximised, strongest_patches
 from residuum.insight.taps import output_of
 from residuum.nets.catalog import net as build
 from residuum.nets.resnet import ResNet
+from small_nets import Shared
 
 
 def cropping(seed: int = 0) -> nn.Sequential:

@@ -7,7 +7,6 @@ import math
 
 import pytest
 import torch
-from small_nets import small
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
@@ -19,6 +18,7 @@ from residuum.nets.blocks import PostActivation
 from residuum.nets.fused import fused, require_library
 from residuum.nets.layers import WithAuxiliary
 from residuum.nets.resnet import ResNet, Variant, zero_init_residual
+from small_nets import small
 
 VARIANTS = {
     "pad": Variant(blocks=(2, 1), widths=(4, 8), stem="cifar", shortcut="pad"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_nets import small
 from torch import Tensor, nn
 
 from residuum.errors import InputError
 from residuum.insight.jacobian import Spectrum, block_spectra, singular_values
 from residuum.nets.resnet import ResNet, Variant, zero_init_residual
+from small_nets import small
 
 VARIANTS = {
     "pad": Variant(blocks=(1, 1), widths=(4, 8), stem="cifar", shortcut="pad"),

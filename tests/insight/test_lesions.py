@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from small_nets import EACH, data, leaves_whole, small
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +20,7 @@ from residuum.insight.lesions import (
 )
 from residuum.insight.places import residual_blocks
 from residuum.nets.resnet import Variant, cifar, zero_init_residual
+from small_nets import EACH, data, leaves_whole, small
 
 
 def answers(net: nn.Module, images: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from small_nets import EACH, data, leaves_whole, small
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +16,7 @@ from residuum.errors import InputError
 from residuum.insight.paths import gradient_by_length, path_lengths, paths_together
 from residuum.insight.places import residual_blocks
 from residuum.nets.resnet import ResNet, Variant, cifar
+from small_nets import EACH, data, leaves_whole, small
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 9])

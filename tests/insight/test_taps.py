@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_nets import Shared
 from torch import Tensor, nn
 from torch.nn import functional
 
 from residuum.errors import InputError
 from residuum.insight.taps import device_of, evaluating, maker_of, module_of, output_of, replaced, runs_of, tapped
 from residuum.nets.resnet import ResNet, Variant
+from small_nets import Shared
 
 
 class Rectified(nn.Module):

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 import torch
-from hand_formulas import by_hand
 from torch import nn
 
+from hand_formulas import by_hand
 from residuum.nets.catalog import CATALOG, DIFFERS, Design, Entry, matching
 from residuum.nets.resnet import imagenet
 

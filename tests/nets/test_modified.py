@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hand_formulas import by_hand
 from torch import nn
 
 import residuum
+from hand_formulas import by_hand
 from residuum import references
 from residuum.classifier import Classifier
 from residuum.cli import main

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from drawn_nets import HOSTILE, Cost, Memory, Unit, hostile, inception, residual
-from test_pages import Reader, read
-
+from page_reader import Reader, read
 from residuum.report.cost_page import CostFacts, cost_page
 from residuum.report.cost_tables import short_share_table
 from residuum.report.page import Section, Table, Tile, render

@@ -7,10 +7,10 @@ import io
 import re
 
 import pytest
-from drawn_nets import HOSTILE, Memory, Unit, inception, residual
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawn_nets import HOSTILE, Memory, Unit, inception, residual
 from residuum.report.cost_tables import (
     in_bytes,
     layer_table,

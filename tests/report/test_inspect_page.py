@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test_pages
 from PIL import Image
-from test_pages import HOSTILE, Reader, read
 
+import page_reader
+from page_reader import HOSTILE, Reader, read
 from residuum.records.text import LANGUAGES
 from residuum.report.figures import Drawing
 from residuum.report.inspection import captions
@@ -125,7 +125,7 @@ def facts(**changes: Any) -> PageFacts:
 
 @pytest.fixture(autouse=True)
 def _more_tags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(test_pages, "ALLOWED", test_pages.ALLOWED | {"nav", "a", "img", "h3"})
+    monkeypatch.setattr(page_reader, "ALLOWED", page_reader.ALLOWED | {"nav", "a", "img", "h3"})
 
 
 class Pictures(Reader):

@@ -7,8 +7,8 @@ from itertools import combinations
 from xml.etree import ElementTree
 
 import pytest
-from drawn_nets import HOSTILE, Memory, Unit, hostile, inception, residual, small, vgg
 
+from drawn_nets import HOSTILE, Memory, Unit, hostile, inception, residual, small, vgg
 from residuum.report.bars import cost_bars, memory_bars
 from residuum.report.network import HEAD, NOT_RUN, WIDTH, boxes, network, stage_colours
 from residuum.report.numbers import percent, short

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from page_reader import HOSTILE, read
 from residuum.records.finding import Arm, Comparison, Finding, Verdict, judge
 from residuum.records.quantity import Measured, Quantity, exactly
 from residuum.records.text import LANGUAGES, NOTHING, Text
@@ -21,49 +20,7 @@ from residuum.report.finding_page import arms_table, finding_page, judged_table,
 from residuum.report.page import Section, Table, render
 from residuum.report.run_page import curve, write_run_report
 
-HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>'\"&{{ 7*7 }}"
 SHORT = "<script>alert(1)</script>"  # for figures, where a long name leaves no room for the curves
-LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "formaction"}
-ALLOWED = {"html", "head", "meta", "title", "style", "body", "main", "header", "section", "footer", "h1", "h2", "p"}
-ALLOWED |= {"span", "figure", "figcaption", "div", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"}
-ALLOWED |= {"pre"}
-
-
-class Reader(HTMLParser):
-    """Checks every tag of a page and collects its text."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.text: list[str] = []
-        self.tags: list[str] = []
-        self.svg = 0
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.svg += tag == "svg"
-        self.tags.append(tag)
-        assert self.svg or tag in ALLOWED, f"<{tag}>"
-        assert tag not in ("script", "iframe", "object", "embed", "link", "base", "foreignobject")
-        for name, value in attributes:
-            assert not name.startswith("on"), name
-            assert name not in LOADING or (value or "").startswith(("#", "data:")), f"{name}={value}"
-            assert "url(http" not in (value or "").replace(" ", "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.svg -= tag == "svg"
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
-def read(page: str) -> Reader:
-    """The page's text, after it was found to be self-contained."""
-    reader = Reader()
-    reader.feed(page)
-    reader.close()
-    assert reader.svg == 0
-    assert "<script" not in page.lower()
-    assert not re.search(r"@import|url\(\s*['\"]?(https?:)?//", page)
-    return reader
 
 
 def drawing(name: str = "arm") -> Drawing:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from crashing import Crash, CrashAt
 from torch import nn
 
+from crashing import Crash, CrashAt
 from residuum.cli import main
 from residuum.data.source import ArrayImages, Dataset, Split
 from residuum.errors import InputError

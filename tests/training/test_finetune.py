@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from crashing import Crash, CrashAt
 from torch import Tensor, nn
 from torch.nn import functional
 
+from crashing import Crash, CrashAt
 from residuum.classifier import Classifier
 from residuum.cli import main
 from residuum.data.augment import CropFlip, ScaleCropFlip

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import torch
-from crashing import Crash, CrashAt
 
+from crashing import Crash, CrashAt
 from residuum.cli import main
 from residuum.data.digits import digits
 from residuum.data.open import open_dataset

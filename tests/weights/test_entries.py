@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_foreign_weights import PHOTOS
 
+from photo_classes import PHOTOS
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.errors import InputError

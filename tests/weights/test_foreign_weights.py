@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from photo_classes import PHOTOS
 from residuum.classifier import Classifier
 from residuum.data.decode import decode
 from residuum.data.open import open_dataset
@@ -15,13 +16,6 @@ from residuum.evaluation import evaluate
 from residuum.references import build
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-PHOTOS = {
-    "hen": 8, "robin": 15, "great_grey_owl": 24, "tree_frog": 31, "golden_retriever": 207, "Siberian_husky": 250,
-    "tabby": 281, "lion": 291, "zebra": 340, "ox": 345, "African_elephant": 386, "airliner": 404, "airship": 405,
-    "ambulance": 407, "beacon": 437, "container_ship": 510, "fire_engine": 555, "fountain": 562, "garbage_truck": 569,
-    "police_van": 734, "soccer_ball": 805, "sports_car": 817, "warplane": 895, "banana": 954,
-}  # fmt: skip
 
 
 @pytest.mark.timeout(240)  # the only slow test here: 60,000 images decoded, 10,000 shown to the net

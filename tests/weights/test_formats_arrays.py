@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from written_protobuf import field, varint
 
 from residuum.errors import InputError
 from residuum.weights.formats.wire import integers
 from residuum.weights.read import read_tensors
+from written_protobuf import field, varint
 
 VALUES = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

@@ -26,10 +26,10 @@ import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from written_protobuf import field, varint
 
 from residuum.errors import ResiduumError
 from residuum.weights.read import read_tensors
+from written_protobuf import field, varint
 
 NUM_MUTANTS = int(os.environ.get("RESIDUUM_MUTANTS", "300"))
 MAX_SECONDS = 1  # of work, by the clock of the process, since the machine may be busy (faults.md, row 17)

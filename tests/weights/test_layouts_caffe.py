@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from written_protobuf import field, varint
 
 from residuum.errors import InputError
 from residuum.nets import catalog
 from residuum.nets.resnet import ResNet, Variant, stem_pooling
 from residuum.weights.layouts.caffe import caffe
 from residuum.weights.load import Loaded, load_tensors, load_weights
+from written_protobuf import field, varint
 
 State = dict[str, Tensor]
 BGR_MEAN = torch.tensor([103.0626238, 115.90288257, 123.15163084])

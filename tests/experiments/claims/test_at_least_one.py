@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded, silent, tiny_net, undrawn
 from torch.nn import functional
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.at_least_one import CLAIM, NETS, POST, PRE, Look, conclude, look
 from residuum.records.finding import Verdict
+from tiny_evidence import concluded, silent, tiny_net, undrawn
 
 
 def data(images: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_up import made_up, names, setting, verdict_of
 
+from made_up import made_up, names, setting, verdict_of
 from residuum.experiments.claims.average_pooling import (
     AVERAGE,
     CLAIM,

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from made_up import made_up, names, setting, verdict
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.convergence import (
     CLAIM,
     MEAN_TRAINING_ERROR,

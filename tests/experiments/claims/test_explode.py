@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded, silent, undrawn
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.explode import CLAIM, UNTRAINED, WITH, WITHOUT, conclude, growth
 from residuum.nets.resnet import ResNet, Variant
 from residuum.records.finding import Verdict
+from tiny_evidence import concluded, silent, undrawn
 
 
 def data(side: int = 4, channels: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

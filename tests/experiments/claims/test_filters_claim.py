@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from data_of_kinds import setting_of
 from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded
-
 from residuum.experiments.claim import Conclusion
 from residuum.experiments.claims import filters as module
 from residuum.experiments.claims.filters import (
@@ -32,6 +31,7 @@ from residuum.experiments.claims.filters import (
 from residuum.records.finding import Arm, Verdict
 from residuum.records.quantity import Measured, exactly
 from residuum.records.text import NOTHING, Text
+from tiny_evidence import concluded
 
 RAMP = np.tile(np.array([[-1.0], [0.0], [1.0]], dtype=np.float32), (1, 3))[None, None]
 CHECKERBOARD = ((-1.0) ** np.add.outer(np.arange(3), np.arange(3))).astype(np.float32)[None, None]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from made_up import names, setting, verdict
 
+from made_up import names, setting, verdict
 from residuum.experiments.claims.googlenet import (
     ALEXNET,
     CLAIM,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import names, setting, verdict
 
+from made_up import names, setting, verdict
 from residuum.experiments.claims import identity
 from residuum.experiments.claims.identity import (
     BARE,

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import made_up, names, setting, verdict
 from numpy.typing import NDArray
-from tiny_evidence import concluded, undrawn
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.landscape import (
     AT,
     CLAIM,
@@ -23,6 +22,7 @@ from residuum.experiments.claims.landscape import (
     conclude,
 )
 from residuum.records.finding import Verdict
+from tiny_evidence import concluded, undrawn
 
 GUESSING = log(10)
 

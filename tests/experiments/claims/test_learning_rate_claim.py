@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_up import diverging, made_up, names, setting, verdict, verdict_of
 
+from made_up import diverging, made_up, names, setting, verdict, verdict_of
 from residuum.experiments.claims.learning_rate import BARE_HIGH, CLAIM, NORMALISED_HIGH
 from residuum.records.finding import Verdict
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded, silent, tiny_net, undrawn
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.lesion import (
     CLAIM,
     DEEP,
@@ -25,6 +24,7 @@ from residuum.experiments.claims.lesion import (
 )
 from residuum.insight.lesions import lesions
 from residuum.records.finding import Verdict
+from tiny_evidence import concluded, silent, tiny_net, undrawn
 
 KEEP_THEIR_SHAPE = ["layer1.0", "layer1.1", "layer2.1"]
 

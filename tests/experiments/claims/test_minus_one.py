@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded, silent, tiny_net, undrawn
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.minus_one import CLAIM, IMAGES, NETS, POST, PRE, Look, Part, conclude, look, part
 from residuum.insight.gradients import GradientSplit
 from residuum.records.finding import Verdict
+from tiny_evidence import concluded, silent, tiny_net, undrawn
 
 
 def data(images: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

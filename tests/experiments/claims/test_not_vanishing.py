@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded, tiny_net, undrawn
 from torch import nn
 from torch.nn import functional
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.not_vanishing import (
     CLAIM,
     DEEP,
@@ -25,6 +24,7 @@ from residuum.experiments.claims.not_vanishing import (
     reaching,
 )
 from residuum.records.finding import Verdict
+from tiny_evidence import concluded, tiny_net, undrawn
 
 
 def test_the_flow_is_the_gradient_of_a_training_step_by_the_weights_size() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_up import made_up, names, setting, verdict_of
 from torch import nn
 
+from made_up import made_up, names, setting, verdict_of
 from residuum.experiments.claims.one_layer import CLAIM, NETS
 from residuum.nets import catalog
 from residuum.records.finding import Verdict

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from made_up import names, setting, verdict
 from torch.nn import functional
 
+from made_up import names, setting, verdict
 from residuum.experiments.claims import powers_of_two
 from residuum.experiments.claims.powers_of_two import (
     BATCH,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from data_of_kinds import setting_of
 from made_up import made_up, names, setting, verdict_of
-
 from residuum.experiments.claims.preactivation import (
     CLAIM,
     FULL,

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import checked, tiny_net, undrawn
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.residual_to_zero import (
     ALL,
     CLAIM,
@@ -23,6 +22,7 @@ from residuum.experiments.claims.residual_to_zero import (
 )
 from residuum.experiments.evidence import Evidence
 from residuum.records.finding import Verdict
+from tiny_evidence import checked, tiny_net, undrawn
 
 BLOCKS = ("layer1.0", "layer1.1", "layer2.1")
 

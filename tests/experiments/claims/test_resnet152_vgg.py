@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from made_up import names, setting, verdict
 
+from made_up import names, setting, verdict
 from residuum.experiments.claims.resnet152_vgg import AGAINST, CLAIM, FOLDED, MACS, NETS, PUBLISHED, RESNET, conclude
 from residuum.nets import catalog
 from residuum.records.finding import Verdict

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_of_kinds import setting_of
-from made_up import made_up, names, setting, verdict
 from torch import Tensor, nn
 
+from data_of_kinds import setting_of
+from made_up import made_up, names, setting, verdict
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.experiments.claims.responses import CLAIM, RESPONSE, conclude, deviations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from made_up import setting, verdict
 
+from made_up import setting, verdict
 from residuum.experiments.claims.table1 import CLAIM, COLUMNS, ROWS, Counted, Row, conclude, count
 from residuum.experiments.evidence import Evidence
 from residuum.plans.plan import Executed

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up import names, setting, verdict
-from tiny_evidence import concluded
 
+from made_up import names, setting, verdict
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.experiments.claims.translation import (
@@ -34,6 +33,7 @@ from residuum.nets.resnet import ResNet, Variant
 from residuum.records.finding import Arm, Verdict
 from residuum.records.quantity import Measured
 from residuum.records.text import NOTHING
+from tiny_evidence import concluded
 
 GREY = Preprocessing(channels=1, resize=8, crop=(8, 8), mean=(0.3,), std=(0.4,))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from made_up import names, setting, verdict
 
+from made_up import names, setting, verdict
 from residuum.costing.arithmetic import chain, conv
 from residuum.experiments.claims import two_3x3
 from residuum.experiments.claims.two_3x3 import (

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
-from tiny_evidence import concluded, tiny_net, undrawn
 
+from made_up import made_up, names, setting, verdict
 from residuum.errors import InputError
 from residuum.experiments.claims.unrolled import (
     CLAIM,
@@ -25,6 +24,7 @@ from residuum.experiments.claims.unrolled import (
 from residuum.nets.resnet import ResNet, Variant
 from residuum.records.finding import Verdict
 from residuum.records.quantity import Measured
+from tiny_evidence import concluded, tiny_net, undrawn
 
 IMAGES = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 
 import pytest
-from made_up import names, setting, verdict
 
+from made_up import names, setting, verdict
 from residuum.experiments.claims.vgg_depth import CLAIM, FIXED, LARGER, ONE, THREE, TOP_1, VARIED, conclude
 from residuum.experiments.evidence import Evidence
 from residuum.nets import catalog

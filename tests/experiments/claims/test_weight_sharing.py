@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from made_up import names, setting, verdict
 
+from made_up import names, setting, verdict
 from residuum.experiments.claims.weight_sharing import CLAIM, FULL, LAYERS, SHARED, UNSHARED, measure
 from residuum.experiments.evidence import Evidence
 from residuum.nets import catalog

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up import made_up, names, setting, verdict
 
+from made_up import made_up, names, setting, verdict
 from residuum.experiments.claims.zero_init import CLAIM, EARLY_ERROR, ZERO, early_error
 from residuum.experiments.evidence import Evidence
 from residuum.nets.blocks import PostActivation

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from made_up import made_up
 from torch import nn
 
+from made_up import made_up
 from residuum.classifier import Classifier
 from residuum.data.preprocess import Preprocessing
 from residuum.experiments.claim import Claim, Conclusion
