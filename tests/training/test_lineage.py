@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import residuum
 from residuum.nets.layers import WithAuxiliary
-from residuum.training.loop import loss_of
+from residuum.training.objective import loss_of
 
 
 def test_auxiliary_heads_add_their_share_of_the_loss() -> None:

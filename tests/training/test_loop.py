@@ -19,13 +19,14 @@ from residuum.data.batches import sample_order
 from residuum.data.source import Dataset
 from residuum.errors import InputError, Interrupted, TrainingError
 from residuum.nets.resnet import ResNet
-from residuum.training.loop import compiled, steps_between_looks
+from residuum.training.machine import compiled
 from residuum.training.observer import Silent
 from residuum.training.prepare import choose_device, with_holdout
 from residuum.training.recipe import Execution
 from residuum.training.recipes import recipe
 from residuum.training.schedules import ScheduleState, rate
 from residuum.training.start import resume, train
+from residuum.training.tally import steps_between_looks
 
 STEPS = 12
 RECIPE = recipe("digits").changed({"steps": STEPS, "batch_size": 64})

@@ -7,12 +7,7 @@ stopped.
 
 from __future__ import annotations
 
-import math
-import os
-import shutil
-import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from typing import Any, NoReturn
 
@@ -22,27 +17,24 @@ from torch.nn import functional
 
 from residuum.data.batches import TrainingBatches
 from residuum.data.source import Split
-from residuum.errors import InputError, Interrupted, ResiduumError, TrainingError
+from residuum.errors import Interrupted, ResiduumError, TrainingError
 from residuum.evaluation import Metrics, evaluate, repeatable
 from residuum.files.memory import resident_bytes
 from residuum.insight.statistics import layer_statistics
-from residuum.nets.layers import WithAuxiliary
 from residuum.run import Run
 from residuum.training.batch_norm import hold
 from residuum.training.checkpoint import Progress, circumstances, pack, read_state, unpack
-from residuum.training.machine import fusing, tuned
-from residuum.training.muon import Muon
+from residuum.training.machine import compiled, fusing, tuned
+from residuum.training.objective import loss_of
 from residuum.training.observer import Observer
+from residuum.training.optimizer import optimizer_of, require_momentum
 from residuum.training.parts import parameter_groups, without_gradients
 from residuum.training.precision import without_stray_gradients
 from residuum.training.prepare import Prepared, grown, own_random_state
 from residuum.training.recipe import Execution
 from residuum.training.schedules import after_epoch, after_step, rate
 from residuum.training.signals import StopRequest
-
-STEPS_BETWEEN_LOOKS = 50  # of a GPU, which a look would make wait
-LOOKS = 20  # of a training at least, where it has so many steps
-USUAL_COMPILERS = {"darwin": "clang++", "win32": "cl"}  # of torch.compile; g++ elsewhere (torch._inductor.config)
+from residuum.training.tally import Tally, steps_between_looks
 
 
 class MemoryFullError(ResiduumError):
@@ -51,39 +43,6 @@ class MemoryFullError(ResiduumError):
 
 class _Stopped(Exception):
     """Raised inside an evaluation when somebody asks to stop."""
-
-
-class _Tally:
-    """What the steps since the last look added up to, on the device.
-
-    Attributes:
-        images: seen in them.
-        spoilt: 1 once a loss or gradient was not finite, else 0; no update is made any more from then on.
-        last_loss: of the last step; of the first spoilt one, if any.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.images = 0
-        self.spoilt = torch.zeros((), device=device)
-        self.last_loss = torch.zeros((), device=device)
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor, gradients: list[Tensor]) -> None:
-        """Add one step: mean loss, logits `(N, K)`, labels `(N,)` and the gradients it gave."""
-        count = len(labels)
-        finite = loss.isfinite() & nn.utils.get_total_norm(gradients).isfinite()
-        self.last_loss = torch.where(self.spoilt > 0, self.last_loss, loss)
-        self.spoilt = torch.maximum(self.spoilt, (~finite).to(self.spoilt.dtype))
-        wrong = (logits.argmax(dim=1) != labels).sum()
-        self.sums += torch.stack([loss.double() * count, wrong.double()])
-        self.images += count
-
-    def taken(self) -> tuple[float, int, int]:
-        """Sum of losses, wrong answers and images; the sums begin anew."""
-        loss_sum, wrong = self.sums.tolist()
-        images, self.images = self.images, 0
-        self.sums.zero_()
-        return loss_sum, round(wrong), images
 
 
 class Loop:
@@ -107,18 +66,11 @@ class Loop:
         groups = parameter_groups(
             self.net, prepared.net_name, self.recipe, len(self.dataset.class_names), self.dataset.channels
         )
-        self.optimizer = (torch.optim.SGD if self.recipe.orthogonal is None else Muon)(
-            groups,
-            lr=self.recipe.learning_rate,
-            momentum=self.recipe.momentum,
-            nesterov=self.recipe.nesterov,
-            weight_decay=self.recipe.weight_decay,
-            fused=all(map(_dense, self.parameters)),
-        )
+        self.optimizer = optimizer_of(self.recipe, groups, self.parameters)
         self.forward = compiled(self.net, observer) if self.recipe.compile else self.net
         fuses = execution.fuse and self.forward is self.net
         self.fused = fusing(self.net, self.device, observer) if fuses else None
-        self.tally = _Tally(self.device)
+        self.tally = Tally(self.device)
         self.statistics_batch = prepared.statistics_batch() if self.recipe.layer_statistics else None
         self.stop = StopRequest()
         self.clock = self.saved_at = time.monotonic()
@@ -241,7 +193,7 @@ class Loop:
             self._require_finite()
         else:
             self.optimizer.found_inf = self.tally.spoilt  # type: ignore[attr-defined]  # such updates are left out
-        self._require_momentum()
+        require_momentum(self.optimizer)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         progress.step += 1
@@ -255,15 +207,6 @@ class Loop:
         size = grown((images.shape[2], images.shape[3]), side)
         smaller = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
         return smaller.contiguous(memory_format=torch.channels_last)
-
-    def _require_momentum(self) -> None:
-        """The fused update wants the momentum of all or of none; a parameter may get its first gradient late."""
-        if not self.recipe.momentum:
-            return
-        for group in self.optimizer.param_groups:
-            for each in group["params"]:
-                if each.grad is not None and "momentum_buffer" not in self.optimizer.state[each]:
-                    self.optimizer.state[each]["momentum_buffer"] = torch.zeros_like(each)
 
     def _look_is_due(self) -> bool:
         """Whether to ask the device how training goes: always on a CPU, where it costs nothing."""
@@ -292,13 +235,8 @@ class Loop:
 
     def _require_finite(self) -> None:
         """Stop before an update that would spoil the weights, naming what is not finite; of a GPU a later step."""
-        if not bool(self.tally.spoilt):
+        if (what := self.tally.not_finite(self.net)) is None:
             return
-        last = float(self.tally.last_loss)
-        what = f"the loss is {last}"
-        if math.isfinite(last):
-            names = (n for n, p in self.net.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
-            what = f"the gradient of {next(names, 'all parameters together')} is not finite"
         step = self.progress.step
         where = f"step {step + 1}" if self.device.type == "cpu" else f"by step {step}"
         lower = min(0.1, self.recipe.learning_rate / 10)
@@ -405,41 +343,3 @@ class Loop:
         now = time.monotonic()
         self.progress.seconds += now - self.clock
         self.clock = now
-
-
-def steps_between_looks(device: torch.device, steps: int) -> int:
-    """After how many of a training's steps its device is asked how it goes."""
-    return 1 if device.type == "cpu" else min(STEPS_BETWEEN_LOOKS, max(1, steps // LOOKS))
-
-
-def _dense(parameter: Tensor) -> bool:
-    """Whether its values lie in one block without gaps or overlaps, in whatever order: what a fused update needs."""
-    reach = sum((size - 1) * stride for size, stride in zip(parameter.shape, parameter.stride(), strict=True))
-    return parameter.numel() == 0 or reach + 1 == parameter.numel()
-
-
-def loss_of(answer: Tensor | WithAuxiliary, labels: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
-    """Logits and mean cross-entropy; auxiliary heads add theirs with the weight the net gives them.
-
-    Raises:
-        InputError: a net of your own answers otherwise in training than in evaluation.
-    """
-    logits, others, weight = answer if isinstance(answer, WithAuxiliary) else (answer, (), 0.0)
-    if not isinstance(logits, Tensor):
-        raise InputError(
-            f"net: answers in training mode with a {type(answer).__name__} (expected a tensor of logits). "
-            "Try: a forward that returns them alone"
-        )
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
-    for each in others:
-        loss = loss + weight * functional.cross_entropy(each.float(), labels, label_smoothing=label_smoothing)
-    return logits, loss
-
-
-def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor | WithAuxiliary]:
-    """`net` through `torch.compile`, or as it is where the C++ compiler that this calls is not found."""
-    compiler = os.environ.get("CXX", USUAL_COMPILERS.get(sys.platform, "g++"))
-    if shutil.which(compiler) is None:
-        observer.message(f"no C++ compiler was found ({compiler}): training without torch.compile")
-        return net
-    return torch.compile(net)

@@ -1,21 +1,28 @@
-"""What a training asks of the CPU it runs on: fused operators, and memory that stays with the process.
+"""What a training asks of the machine it runs on: fused operators, memory that stays, a compiled net.
 
-Both end with the training, since the process may go on with something else. Numbers too small for a normal float are
-left alone: PyTorch can flush them to zero in one thread of several only, and then the bits depend on the threads.
+The first two end with the training, since the process may go on with something else. Numbers too small for a normal
+float are left alone: PyTorch can flush them to zero in one thread of several only, and then the bits depend on the
+threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from residuum.files.memory import memory_stays
 from residuum.files.native import NoLibraryError
 from residuum.nets.fused import can_be_fused, fused, version
+from residuum.nets.layers import WithAuxiliary
 from residuum.training.observer import Observer
+
+USUAL_COMPILERS = {"darwin": "clang++", "win32": "cl"}  # of torch.compile; g++ elsewhere (torch._inductor.config)
 
 
 def fusing(net: nn.Module, device: torch.device, observer: Observer) -> str | None:
@@ -38,3 +45,12 @@ def tuned(net: nn.Module, device: torch.device, *, fuse: bool) -> Iterator[None]
         if fuse:
             stack.enter_context(fused(net))
         yield
+
+
+def compiled(net: nn.Module, observer: Observer) -> Callable[[Tensor], Tensor | WithAuxiliary]:
+    """`net` through `torch.compile`, or as it is where the C++ compiler that this calls is not found."""
+    compiler = os.environ.get("CXX", USUAL_COMPILERS.get(sys.platform, "g++"))
+    if shutil.which(compiler) is None:
+        observer.message(f"no C++ compiler was found ({compiler}): training without torch.compile")
+        return net
+    return torch.compile(net)
