@@ -211,7 +211,11 @@ def test_a_damaged_archive_is_refused(position: float, garbage: bytes, tmp_path:
     assert refusal(tmp_path, digest=digest).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("content", [b"<html>404</html>", gzip.compress(b"no tar"), gzip.compress(b""), b"\x80\x04K."])
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>404</html>", gzip.compress(b"no tar"), gzip.compress(b""), b"\x80\x04K."],
+    ids=["page", "no tar", "empty", "pickle"],
+)
 def test_what_is_no_archive_is_refused(content: bytes, tmp_path: Path) -> None:
     path = write_archive(tmp_path, "cifar10", members10())
     path.write_bytes(content)
