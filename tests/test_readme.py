@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from made_up_finding import figure, finding
 from residuum.cli import main, parse
 from residuum.experiments.directory import MARK
 from residuum.experiments.judging import UNTRAINED
@@ -96,8 +97,6 @@ def test_the_ledger_and_what_the_package_knows_say_what_the_records_say(render: 
 def test_records_of_several_budgets_become_one_ledger(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, render: Any
 ) -> None:
-    from test_ledger import figure, finding
-
     from residuum.experiments.known import read
     from residuum.records.findings_file import add_findings
 
@@ -157,11 +156,11 @@ def test_a_training_on_record_is_whole_and_names_no_path_of_a_machine(directory:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("claims-*.json")), ids=lambda path: path.stem)
 def test_what_a_record_says_of_a_claim_is_in_korean_too(path: Path) -> None:
-    for finding in read_findings(path):
-        said = [finding.claim, finding.conditions, finding.summary, finding.caption]
-        said += [each.comparison.statement for each in finding.judged]
+    for recorded in read_findings(path):
+        said = [recorded.claim, recorded.conditions, recorded.summary, recorded.caption]
+        said += [each.comparison.statement for each in recorded.judged]
         for text in filter(None, said):
-            assert any("가" <= letter <= "힣" for letter in text.ko), (finding.name, text)
+            assert any("가" <= letter <= "힣" for letter in text.ko), (recorded.name, text)
 
 
 def test_links_and_pictures_exist() -> None:
