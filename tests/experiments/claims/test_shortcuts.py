@@ -8,7 +8,8 @@ import pytest
 
 from data_of_kinds import setting_of
 from made_up import made_up, names, setting, verdict_of
-from residuum.experiments.claims.shortcuts import CLAIM, OPTIONS, PARAMETERS, SMALL
+from residuum.experiments.claims.shortcut_variants import IDENTITY, VARIANTS
+from residuum.experiments.claims.shortcuts import CLAIM, LATER, OPTIONS, PARAMETERS, SMALL
 from residuum.nets import catalog
 from residuum.nets.reported import ERRORS
 from residuum.records.finding import Verdict, judge
@@ -45,6 +46,8 @@ def test_summary_and_arms(tmp_path: Path) -> None:
     assert "A, B, C, where the paper has C, B, A" in found.summary.en
     assert "0.60 points below" in found.summary.en
     assert "0.60 %p 낮습니다" in found.summary.ko
+    assert "12.22 %" in found.summary.en
+    assert "12.22 %" in found.summary.ko
     assert [arm.label.ko for arm in found.arms] == ["옵션 A", "옵션 B", "옵션 C"]
     counted = [arm.measured[PARAMETERS.name].mean for arm in found.arms]
     a, b, c = counted
@@ -60,6 +63,12 @@ def test_published_errors_are_those_of_the_catalog() -> None:
         assert OPTIONS[option].published.startswith(catalog.entry(net).published.error[:5])
 
 
+def test_what_was_published_later_is_what_the_other_claim_cites() -> None:
+    for name in (IDENTITY, "1x1 convolution"):
+        assert f"{VARIANTS[name].published.en} %" in LATER.en
+        assert f"{VARIANTS[name].published.en} %" in LATER.ko
+
+
 def test_plan() -> None:
     assert names(CLAIM.plan(setting())) == [*SMALL.values()]
     assert names(CLAIM.plan(setting_of("folder", "quick"))) == ["resnet34_a", "resnet34", "resnet34_c"]
@@ -70,3 +79,4 @@ def test_a_folder_is_judged_by_its_validation_error(tmp_path: Path) -> None:
     folder = {"resnet34_a": [0.3, 0.301, 0.302], "resnet34": [0.29, 0.291, 0.292], "resnet34_c": [0.28, 0.281, 0.282]}
     found = CLAIM.measure(made_up(tmp_path, folder, setting_of("folder", "quick")))
     assert {each.quantity for each in found.comparisons} == {"val error"}
+    assert "CIFAR-10" not in found.summary.en

@@ -16,6 +16,9 @@ How the verdict falls:
 - A not above C by 1 point or more: projections are not essential. One point is what the claim `degradation` takes for a
   difference that matters; published it is 0.84, where the shortcuts themselves were worth 3.51.
 
+On small images the authors' second paper has figures of its own: CIFAR-10, 110 layers, 12.22 % with 1x1 convolutions on
+all shortcuts (C), 6.61 % with none (A) (He et al. 2016, Table 1). The summary says so beside what comes out here.
+
 The paper's word is on degradation, which A cures as B and C do; that residual nets of option A cure it is what
 `degradation` measures.
 """
@@ -32,13 +35,19 @@ from residuum.nets import catalog
 from residuum.plans.plan import PlannedRun
 from residuum.records.finding import Comparison
 from residuum.records.quantity import Measured, Quantity, exactly
-from residuum.records.text import Text
+from residuum.records.text import NOTHING, Text
 from residuum.report.figures import Drawing
 from residuum.report.measured_figures import Bar, bars
 
 MARGIN = 0.01  # one percentage point
 PARAMETERS = Quantity("parameters", "", korean="매개변수")
 SMALL = {"A": "resnet20", "B": "resnet20+shortcut=project", "C": "resnet20+shortcut=project_all"}
+LATER = Text(
+    " On CIFAR-10 with 110 layers the same authors later published 12.22 % with convolutions on all shortcuts (C) and "
+    "6.61 % with none (A) (He et al. 2016, Table 1).",
+    " 같은 저자들은 나중에 CIFAR-10, 110층에서 모든 지름길에 합성곱을 쓰면(C) 12.22 %, 쓰지 않으면(A) 6.61 %라고 "
+    "발표했습니다(He 등 2016, 표 1).",
+)
 PHOTOGRAPHS = {"A": "resnet34_a", "B": "resnet34", "C": "resnet34_c"}
 CAPTION = Text(
     "Left: as published, ImageNet, 34 layers, top-1 error of 10 crops, one net each. Right: ours, mean over the seeds "
@@ -120,7 +129,7 @@ def measure(evidence: Evidence) -> Conclusion:
                 published=_printed("A", "C"),
             ),
         ),
-        summary=_summary(errors, error, of_option["A"]),
+        summary=_summary(errors, error, of_option["A"], NOTHING if evidence.setting.kind == "folder" else LATER),
         drawing=_drawing(errors, error),
         caption=CAPTION,
     )
@@ -147,7 +156,7 @@ def _better(better: str, worse: str, error: Quantity, words: Text) -> Comparison
     )
 
 
-def _summary(errors: Mapping[str, Measured], error: Quantity, net: str) -> Text:
+def _summary(errors: Mapping[str, Measured], error: Quantity, net: str, later: Text) -> Text:
     """The three errors, their order and the whole difference."""
     listed = ", ".join(f"{option} {100 * one.mean:.2f} %" for option, one in errors.items())
     order = sorted(errors, key=lambda option: errors[option].mean)
@@ -156,11 +165,11 @@ def _summary(errors: Mapping[str, Measured], error: Quantity, net: str) -> Text:
         f"{error.name.capitalize()} of {net} with the three kinds of shortcut: {listed}. From the best mean to the "
         f"worst: {', '.join(order)}, where the paper has C, B, A. Padding with zeros, which costs no parameters, ends "
         f"{abs(difference):.2f} points {'above' if difference >= 0 else 'below'} projecting every shortcut; in the "
-        "paper, 0.84 above.",
+        f"paper, 0.84 above.{later.en}",
         f"지름길 세 가지에 대한 {net} 신경망의 {error.label.ko}: {listed}. 평균이 가장 좋은 것부터 {', '.join(order)} "
         "순서이고, 논문에서는 C, B, A 순서입니다. 매개변수가 들지 않는 0 채우기의 오차는 모든 지름길에 투영을 쓴 "
         f"것보다 {abs(difference):.2f} %p {'높습니다' if difference >= 0 else '낮습니다'}. 논문에서는 0.84 %p "
-        "높습니다.",
+        f"높습니다.{later.ko}",
     )
 
 
